@@ -1,0 +1,7 @@
+"""``python -m bff`` is the same as the ``bff`` command."""
+
+from __future__ import annotations
+
+from bff.cli import main
+
+main()

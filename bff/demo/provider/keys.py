@@ -1,0 +1,64 @@
+"""The signing keys: RS256, the newest signs, the older ones stay published after a rotation.
+
+Source: RFC 7517 (JWK), OpenID Connect Core 10.1.1 (rotation).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ALGORITHM = "RS256"
+PUBLISHED = 5
+
+
+class SigningKeys:
+    """The ring of keys, newest first. `random_token` names them."""
+
+    def __init__(self, random_token: Callable[[], str]) -> None:
+        self._random_token = random_token
+        self._keys = [self._make()]
+
+    def _make(self) -> RSAKey:
+        kid = self._random_token()
+        return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": ALGORITHM})
+
+    def rotate(self) -> None:
+        """Sign with a new key from now on; keep the last few published."""
+        self._keys = [self._make(), *self._keys][:PUBLISHED]
+
+    def kids(self) -> list[str]:
+        """Name the published keys, the one that signs first."""
+        return [str(key.kid) for key in self._keys]
+
+    def jwks(self) -> dict[str, object]:
+        """Return the public JWK Set."""
+        return {"keys": [key.as_dict(private=False) for key in self._keys]}
+
+    def sign(self, typ: str, claims: dict[str, object]) -> str:
+        """Make a JWT of this `typ`."""
+        key = self._keys[0]
+        header = {"alg": ALGORITHM, "typ": typ, "kid": str(key.kid)}
+        return jwt.encode(header, claims, key, algorithms=[ALGORITHM])
+
+    def verify(self, token: str, typ: str) -> dict[str, object] | None:
+        """Return the claims of a token of this `typ` that one of our keys signed, else None.
+
+        Only the signature is judged: the caller looks at issuer, audience and times.
+        """
+        if not token.isascii():
+            return None
+        for key in self._keys:
+            try:
+                decoded = jwt.decode(token, key, algorithms=[ALGORITHM])
+            except JoseError:
+                continue
+            matches = decoded.header.get("kid") == key.kid and decoded.header.get("typ") == typ
+            return dict(decoded.claims) if matches else None
+        return None

@@ -1,0 +1,96 @@
+"""The two cookies: names, values, attributes (contract, section 4; RFC 6265bis). Pure.
+
+A value is 256 random bits and a signature (itsdangerous, HMAC-SHA-256). The signature lets us turn
+away guesses without asking Redis; it carries no meaning otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from itsdangerous import BadSignature, Signer
+
+ID_BYTES = 32
+ID_CHARS = 43
+MAX_VALUE = 128
+LOGIN_MAX_AGE = 600
+
+
+class Cookie:
+    """One of our cookies: how it is named, written and read."""
+
+    def __init__(
+        self, name: str, secrets: Sequence[str], attributes: str, max_age: int | None = None
+    ) -> None:
+        self.name = name
+        self._needle = name.encode()
+        self._signer = Signer(
+            [secret.encode() for secret in reversed(secrets)],
+            salt=b"bff cookie " + name.encode(),
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+        self._attributes = attributes
+        self._max_age = "" if max_age is None else f"; Max-Age={max_age}"
+
+    def issue(self, random: bytes) -> tuple[str, str]:
+        """Return a new id made of 32 random bytes, and the Set-Cookie value that carries it."""
+        identifier = base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+        return identifier, self.renew(identifier)
+
+    def renew(self, identifier: str) -> str:
+        """Return the Set-Cookie value for an id that the browser has already."""
+        value = self._signer.sign(identifier).decode()
+        return f"{self.name}={value}; {self._attributes}{self._max_age}"
+
+    def clear(self) -> str:
+        """Return the Set-Cookie value that removes the cookie."""
+        return f"{self.name}=; {self._attributes}; Max-Age=0"
+
+    def present(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether the request carries a cookie of this name, good or bad."""
+        return any(True for _ in self._values(headers))
+
+    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """Return the id in the request's cookie; None if absent, forged, or not exactly one.
+
+        Two different values of one name mean that somebody else could write cookies for this host;
+        neither is believed.
+        """
+        values = set(self._values(headers))
+        if len(values) != 1:
+            return None
+        value = values.pop()
+        if len(value) > MAX_VALUE:
+            return None
+        try:
+            identifier = self._signer.unsign(value)
+        except BadSignature:
+            return None
+        return identifier.decode() if len(identifier) == ID_CHARS else None
+
+    def _values(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:
+        for name, value in headers:
+            if name == b"cookie" and self._needle in value:
+                for pair in value.split(b";"):
+                    left, _, right = pair.partition(b"=")
+                    if left.strip(b" \t") == self._needle:
+                        yield right.strip(b" \t")
+
+
+def session_cookie(secrets: Sequence[str], *, loopback_http: bool, same_site: str) -> Cookie:
+    """Return the session cookie: no Domain, no Max-Age, unreadable to scripts."""
+    strictness = f"SameSite={same_site.capitalize()}"
+    if loopback_http:
+        return Cookie("bff", secrets, f"Path=/; HttpOnly; {strictness}")
+    return Cookie("__Host-Http-bff", secrets, f"Path=/; HttpOnly; Secure; {strictness}")
+
+
+def login_cookie(secrets: Sequence[str], *, loopback_http: bool, form_post: bool) -> Cookie:
+    """Return the cookie that binds logins to their browser; a form_post comes from another site."""
+    name = "bff-login" if loopback_http else "__Host-Http-bff-login"
+    strictness = "SameSite=None" if form_post else "SameSite=Lax"
+    secure = "" if loopback_http and not form_post else "; Secure"
+    return Cookie(name, secrets, f"Path=/; HttpOnly{secure}; {strictness}", LOGIN_MAX_AGE)

@@ -1,0 +1,101 @@
+"""Logins in progress: from `/bff/login` to the callback, ten minutes at most, each taken once.
+
+A login is kept under a hash of the browser's login cookie *and* its `state`, so that only the
+browser that began it can find it, and another one that learnt the `state` cannot even use it up
+(RFC 9700 4.7; the trap of CVE-2025-68158). The same few verbs keep whatever else must be used at
+most once: the addresses of the provider's sign-out and the `state` that comes back from it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from bff.sessions import names
+from bff.sessions.redis import Redis
+from bff.sessions.seal import BrokenSealError, Sealer
+
+LOGIN_TTL = 600
+SIGN_OUT_TTL = 60
+LOGOUT_STATE_TTL = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What must be remembered of an authorization request until its answer comes.
+
+    `max_age` and `acr_values` are what was asked of the provider, to be checked on return.
+    `started_at` is in seconds since the epoch.
+    """
+
+    iss: str
+    nonce: str
+    code_verifier: str
+    return_to: str
+    started_at: float
+    max_age: int | None = None
+    acr_values: str | None = None
+
+    def dump(self) -> bytes:
+        """Return the login as bytes to seal."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def parse(cls, plain: bytes) -> Self:
+        """Return the login that `dump` wrote."""
+        return cls(**json.loads(plain))
+
+
+class Logins:
+    """The logins in progress, in Redis. Methods raise StoreUnavailableError when it is away."""
+
+    def __init__(self, redis: Redis, sealer: Sealer) -> None:
+        self._redis = redis
+        self._sealer = sealer
+
+    async def keep(self, browser: str, state: str, login: Login) -> None:
+        """Keep a login for the browser that holds the login cookie `browser`."""
+        name = names.login(browser, state)
+        await self._redis.put(name, self._sealer.seal(login.dump(), name.encode()), LOGIN_TTL)
+
+    async def take(self, browser: str, state: str) -> Login | None:
+        """Return the login and forget it; None if it is not there, not of this browser, or old."""
+        name = names.login(browser, state)
+        plain = self._open(await self._redis.take(name), name)
+        return None if plain is None else Login.parse(plain)
+
+    async def keep_sign_out(self, handle: str, url: str) -> None:
+        """Keep the address of the provider's sign-out, with its `id_token_hint`, for a minute."""
+        name = names.once("sign-out", handle)
+        await self._redis.put(name, self._sealer.seal(url.encode(), name.encode()), SIGN_OUT_TTL)
+
+    async def take_sign_out(self, handle: str) -> str | None:
+        """Return that address and forget it; None if it was taken before or is too old."""
+        name = names.once("sign-out", handle)
+        plain = self._open(await self._redis.take(name), name)
+        return None if plain is None else plain.decode()
+
+    async def keep_logout_state(self, state: str) -> None:
+        """Keep the `state` of a sign-out at the provider until it comes back."""
+        await self._redis.put(names.once("logout-state", state), b"1", LOGOUT_STATE_TTL)
+
+    async def take_logout_state(self, state: str) -> bool:
+        """Whether this `state` was ours and had not come back before."""
+        return await self._redis.take(names.once("logout-state", state)) is not None
+
+    async def seen(self, iss: str, jti: str) -> bool:
+        """Whether a logout token has been acted on already (OIDC Back-Channel Logout 2.6, 8)."""
+        return await self._redis.get(names.once("jti", iss, jti)) is not None
+
+    async def note_seen(self, iss: str, jti: str, seconds: float) -> None:
+        """Note that a logout token has been acted on, for as long as it would be valid."""
+        await self._redis.put(names.once("jti", iss, jti), b"1", seconds)
+
+    def _open(self, sealed: bytes | None, name: str) -> bytes | None:
+        if sealed is None:
+            return None
+        try:
+            return self._sealer.open(sealed, name.encode())
+        except BrokenSealError:
+            return None

@@ -1,0 +1,109 @@
+"""The session: its record, and the clocks that rule it. Pure; times are seconds since the epoch.
+
+Two clocks end a session: idle (nobody used it for BFF_SESSION_IDLE_TIMEOUT) and absolute
+(BFF_SESSION_MAX_LIFETIME after sign-in, whatever happens). A third one rules its access token:
+it is refreshed when less than 60 s are left, or a fifth of its lifetime if that is shorter.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+REFRESH_AHEAD = 60.0
+TOUCH_EVERY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the provider gave us: rules of RFC 6749 5.1 applied, lifetimes made absolute.
+
+    `expires_at` is None where the provider named no lifetime. `scope` is what was granted.
+    """
+
+    access_token: str
+    obtained_at: float
+    expires_at: float | None
+    refresh_token: str | None
+    id_token: str
+    scope: frozenset[str]
+
+    def expired(self, now: float) -> bool:
+        """Whether the access token is past its time."""
+        return self.expires_at is not None and now >= self.expires_at
+
+    def due(self, now: float) -> bool:
+        """Whether the access token is about to end, so that it should be refreshed."""
+        if self.expires_at is None:
+            return False
+        lifetime = self.expires_at - self.obtained_at
+        return self.expires_at - now < min(REFRESH_AHEAD, lifetime / 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in browser.
+
+    `key` is the hash of the session id, in hexadecimal: the id itself is known to the browser
+    alone. `generation` counts the writes of the record, for compare-and-set. `claims` are those of
+    the ID token and the userinfo answer. `acr` and `auth_time` are those of the ID token.
+    """
+
+    key: str
+    generation: int
+    iss: str
+    sub: str
+    sid: str | None
+    claims: Mapping[str, Any]
+    tokens: Tokens
+    created_at: float
+    last_used_at: float
+    ends_at: float
+
+    @property
+    def display_id(self) -> str:
+        """A name for the session that opens nothing: safe to show to the user."""
+        digest = hashlib.sha256(b"display" + self.key.encode()).digest()
+        return base64.urlsafe_b64encode(digest[:15]).decode()
+
+    def idle_ends_at(self, idle_timeout: float) -> float:
+        """When the session ends if nobody uses it again."""
+        return min(self.last_used_at + idle_timeout, self.ends_at)
+
+    def alive(self, now: float, idle_timeout: float) -> bool:
+        """Whether neither clock has run out."""
+        return now < self.idle_ends_at(idle_timeout)
+
+    def touch_due(self, now: float, idle_timeout: float) -> bool:
+        """Whether a use now is worth a write: at most one a minute, oftener for short time-outs."""
+        return now - self.last_used_at >= min(TOUCH_EVERY, idle_timeout / 4)
+
+    def with_tokens(self, tokens: Tokens) -> Self:
+        """Return the session as it is after a refresh."""
+        return replace(self, tokens=tokens, generation=self.generation + 1)
+
+    def dump(self) -> bytes:
+        """Return the part of the record that is sealed: everything but the bookkeeping."""
+        tokens = self.tokens
+        return json.dumps(
+            [
+                self.iss, self.sub, self.sid, self.claims, self.created_at, self.ends_at,
+                tokens.access_token, tokens.obtained_at, tokens.expires_at, tokens.refresh_token,
+                tokens.id_token, " ".join(sorted(tokens.scope)),
+            ],
+            separators=(",", ":"),
+        ).encode()  # fmt: skip
+
+    @classmethod
+    def parse(cls, plain: bytes, key: str, generation: int, last_used_at: float) -> Self:
+        """Return the session that `dump` wrote."""
+        (iss, sub, sid, claims, created_at, ends_at,
+         access, obtained_at, expires_at, refresh, id_token, scope) = json.loads(plain)  # fmt: skip
+        tokens = Tokens(access, obtained_at, expires_at, refresh, id_token, frozenset(scope.split()))
+        return cls(
+            key, generation, iss, sub, sid, claims, tokens, created_at, last_used_at, ends_at
+        )

@@ -1,0 +1,233 @@
+"""The session store: sealed records, compare-and-set, and one way to end a session.
+
+**Ended is final.** A record is made once (`create`), under an id nobody else knows, and afterwards
+only ever replaced by a write that names the generation it read (`save`). `end` removes it and
+leaves a tombstone in the same slot, in one script; neither `create` nor `save` writes over one.
+
+**A logout that comes first wins.** `create` enters the session into its groups (`iss|sid`,
+`iss|sub`) *before* it writes the record, and reads the groups' logged-out marks in the same script
+and once more after the write. `end_group` sets the mark *before* it reads the group's members.
+Whichever way the two interleave, either the logout finds the member or the login finds the mark.
+
+A record in Redis is 8 bytes of generation, 8 bytes of last use (milliseconds), and the sealed rest.
+Its time to live is the idle time-out, cut short by the absolute one: nothing needs a clean-up job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bff.sessions import names
+from bff.sessions.redis import Redis, Script
+from bff.sessions.seal import BrokenSealError, Sealer
+from bff.sessions.session import Session
+
+PREFIX = 16
+TOMBSTONE_TTL = 900
+BATCH = 32
+
+CREATE = Script("""
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+if redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 end
+return 0
+""")
+
+SAVE = Script("""
+if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end
+local used = redis.call('GETRANGE', KEYS[1], 8, 15)
+redis.call('SET', KEYS[1], ARGV[2] .. used .. ARGV[3], 'KEEPTTL')
+return 1
+""")
+
+TOUCH = Script("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('GETRANGE', KEYS[1], 8, 15) >= ARGV[1] then return 1 end
+redis.call('SETRANGE', KEYS[1], 8, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+""")
+
+END = Script("""
+local found = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('DEL', KEYS[1])
+redis.call('PUBLISH', ARGV[1], ARGV[4])
+return found
+""")
+
+ENTER = Script("""
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+redis.call('EXPIRE', KEYS[1], math.ceil(last - ARGV[3]) + 60)
+return redis.call('GET', KEYS[2])
+""")
+
+LOG_OUT = Script("""
+local mark = redis.call('GET', KEYS[2])
+if not mark or (mark ~= 'always' and (ARGV[1] == 'always' or tonumber(ARGV[1]) > tonumber(mark))) then
+  redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+end
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+""")
+
+LEAVE = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
+
+
+class EndReason(StrEnum):
+    """Why a session ended: for the log and for the browser's event stream."""
+
+    LOGOUT = "logout"
+    BACKCHANNEL = "backchannel_logout"
+    FRONTCHANNEL = "frontchannel_logout"
+    REPLACED = "replaced"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    WRONG_USER = "wrong_user"
+
+
+class LoggedOutError(Exception):
+    """The provider signed this user or session out while the login was on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """The clocks of every session, in seconds."""
+
+    idle: float
+    absolute: float
+
+
+class SessionStore:
+    """All sessions, in Redis. Every method raises StoreUnavailableError when Redis is away."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        sealer: Sealer,
+        lifetimes: Lifetimes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.lifetimes = lifetimes
+        self.clock = clock
+        self._redis = redis
+        self._sealer = sealer
+
+    async def load(self, key: str) -> Session | None:
+        """Return the live session of this key; None where there is none (any more)."""
+        found = await self._redis.get(names.record(key))
+        session = None if found is None else self._open(key, found)
+        if session is None or not session.alive(self.clock(), self.lifetimes.idle):
+            return None
+        return session
+
+    async def create(self, session: Session, *, authenticated_at: float) -> None:
+        """Write a new session (generation 0). `authenticated_at` is its ID token's `iat`.
+
+        Raises LoggedOutError where the provider has signed it out already.
+        """
+        groups = self._groups(session)
+        marks = [
+            await self._redis.run(
+                ENTER,
+                [names.index(group), names.logged_out(group)],
+                [session.key, str(session.ends_at), str(self.clock())],
+            )
+            for group in groups
+        ]
+        written = not self._barred(marks, authenticated_at) and await self._redis.run(
+            CREATE,
+            [names.record(session.key), names.tombstone(session.key)],
+            [self._record(session), self._ttl(session)],
+        )
+        marks = [await self._redis.get(names.logged_out(group)) for group in groups]
+        if not written or self._barred(marks, authenticated_at):
+            await self.end(session.key, EndReason.BACKCHANNEL)
+            raise LoggedOutError
+
+    async def save(self, session: Session) -> bool:
+        """Replace the record by its next generation; False if it ended or changed meanwhile."""
+        before = (session.generation - 1).to_bytes(8, "big")
+        name = names.record(session.key)
+        sealed = self._sealer.seal(session.dump(), name.encode())
+        args = [before, session.generation.to_bytes(8, "big"), sealed]
+        return bool(await self._redis.run(SAVE, [name], args))
+
+    async def touch(self, session: Session) -> None:
+        """Note that the session is in use now, which puts off its idle end."""
+        now = self.clock()
+        ttl = min(self.lifetimes.idle, session.ends_at - now)
+        args = [_milliseconds(now), max(1, round(ttl * 1000))]
+        await self._redis.run(TOUCH, [names.record(session.key)], args)
+
+    async def end(self, key: str, reason: EndReason) -> Session | None:
+        """End one session, for good and on every worker. Return what it was, None if unknown."""
+        found = await self._redis.run(
+            END,
+            [names.record(key), names.tombstone(key)],
+            [names.ENDED_CHANNEL, reason, TOMBSTONE_TTL, f"{key} {reason}"],
+        )
+        session = None if found is None else self._open(key, found)
+        if session is not None:
+            for group in self._groups(session):
+                await self._redis.run(LEAVE, [names.index(group)], [key])
+        return session
+
+    async def end_sid(self, iss: str, sid: str, reason: EndReason) -> list[Session]:
+        """End every session of one session at the provider, also those still being made."""
+        return await self._end_group(names.group_of_sid(iss, sid), "always", reason)
+
+    async def end_sub(self, iss: str, sub: str, issued_at: int, reason: EndReason) -> list[Session]:
+        """End every session of a user, also those still being made of an older ID token."""
+        return await self._end_group(names.group_of_sub(iss, sub), str(issued_at), reason)
+
+    async def _end_group(self, group: str, mark: str, reason: EndReason) -> list[Session]:
+        keys: list[bytes] = await self._redis.run(
+            LOG_OUT, [names.index(group), names.logged_out(group)], [mark, TOMBSTONE_TTL]
+        )
+        ended: list[Session | None] = []
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            ended += await asyncio.gather(*(self.end(key.decode(), reason) for key in batch))
+            await self._redis.run(LEAVE, [names.index(group)], batch)
+        return [session for session in ended if session is not None]
+
+    @staticmethod
+    def _barred(marks: Iterable[bytes | None], authenticated_at: float) -> bool:
+        return any(
+            mark is not None and (mark == b"always" or authenticated_at <= int(mark))
+            for mark in marks
+        )
+
+    @staticmethod
+    def _groups(session: Session) -> list[str]:
+        groups = [names.group_of_sub(session.iss, session.sub)]
+        if session.sid is not None:
+            groups.append(names.group_of_sid(session.iss, session.sid))
+        return groups
+
+    def _record(self, session: Session) -> bytes:
+        sealed = self._sealer.seal(session.dump(), names.record(session.key).encode())
+        used = _milliseconds(session.last_used_at)
+        return session.generation.to_bytes(8, "big") + used + sealed
+
+    def _ttl(self, session: Session) -> int:
+        left = session.idle_ends_at(self.lifetimes.idle) - self.clock()
+        return max(1, round(left * 1000))
+
+    def _open(self, key: str, found: bytes) -> Session | None:
+        generation = int.from_bytes(found[:8], "big")
+        last_used_at = int.from_bytes(found[8:PREFIX], "big") / 1000
+        try:
+            plain = self._sealer.open(found[PREFIX:], names.record(key).encode())
+        except BrokenSealError:
+            return None
+        return Session.parse(plain, key, generation, last_used_at)
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return int(seconds * 1000).to_bytes(8, "big")

@@ -1,0 +1,132 @@
+/**
+ * Types of `/bff/client.js`, the browser client.
+ *
+ * To use them, keep a copy in your project and name it in `tsconfig.json`:
+ *
+ *     "paths": { "/bff/client.js": ["./types/bff-client.d.ts"] }
+ */
+
+/** What the provider says about the user: `sub` always, the rest as scopes and provider allow. */
+export interface User {
+  readonly sub: string;
+  readonly name?: string;
+  readonly given_name?: string;
+  readonly family_name?: string;
+  readonly preferred_username?: string;
+  readonly email?: string;
+  readonly email_verified?: boolean;
+  readonly picture?: string;
+  readonly locale?: string;
+  readonly [claim: string]: unknown;
+}
+
+export interface SessionInfo {
+  readonly id: string;
+  /** RFC 3339, in UTC. */
+  readonly created_at: string;
+  /** Whole seconds until the session ends, whatever is done. */
+  readonly expires_in: number;
+  /** Whole seconds until the session ends unless it is used. */
+  readonly idle_expires_in: number;
+}
+
+export interface SignedIn {
+  readonly authenticated: true;
+  readonly user: User;
+  readonly session: SessionInfo;
+  readonly logout_url: string;
+}
+
+export interface SignedOut {
+  readonly authenticated: false;
+  readonly login_url: string;
+}
+
+export type Session = SignedIn | SignedOut;
+
+/** The codes of the service's own problems. An API behind it may answer with others. */
+export type ErrorCode =
+  | 'unauthenticated'
+  | 'csrf'
+  | 'forbidden'
+  | 'step_up_required'
+  | 'bad_path'
+  | 'login_failed'
+  | 'login_expired'
+  | 'rate_limited'
+  | 'upstream_unavailable'
+  | 'upstream_timeout'
+  | 'provider_unavailable'
+  | 'store_unavailable'
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'bad_request'
+  | 'too_large'
+  | 'unknown';
+
+/** An answer of the service or of an API that was not a success. `code` is stable; text is not. */
+export class BffError extends Error {
+  constructor(status: number, problem?: Readonly<Record<string, unknown>>);
+  /** The error that a response tells of. The response's own body stays unread. */
+  static from(response: Response): Promise<BffError>;
+  readonly name: 'BffError';
+  /** The HTTP status. */
+  readonly status: number;
+  /** `unknown` where the answer named none. */
+  readonly code: ErrorCode | (string & {});
+  /** Names the log lines of this request. */
+  readonly requestId: string | undefined;
+  /** Where to sign in; comes with 401. */
+  readonly loginUrl: string | undefined;
+  /** The problem details as they came (RFC 9457). */
+  readonly problem: Readonly<Record<string, unknown>>;
+}
+
+export interface SessionOptions {
+  /** `false` asks without counting as activity: use it for polling. Default: `true`. */
+  slide?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Who is signed in. Rejects with `BffError` when the service cannot tell (503: its store is away);
+ * that is no sign-out, so keep what you show and ask again.
+ */
+export function session(options?: SessionOptions): Promise<Session>;
+
+/** Parameters of OpenID Connect Core 3.1.2.1, and where to come back to. */
+export interface LoginOptions {
+  /** A path or URL on this page's origin. Default: where the page is now, fragment included. */
+  returnTo?: string | URL | undefined;
+  prompt?: 'none' | 'login' | 'consent' | 'select_account' | (string & {}) | undefined;
+  loginHint?: string | undefined;
+  /** Space separated. */
+  acrValues?: string | undefined;
+  /** Seconds since the user last gave a password or the like. */
+  maxAge?: number | undefined;
+  /** Space separated BCP 47 tags. */
+  uiLocales?: string | undefined;
+}
+
+/** Leaves the page to sign in. Throws `TypeError` when `returnTo` is on another origin. */
+export function login(options?: LoginOptions): void;
+
+/**
+ * Ends the session here, then leaves the page to sign out at the provider as well. Resolves when
+ * the browser is on its way. Rejects with `BffError` when the session could not be ended (503):
+ * the user is still signed in then, so say so.
+ */
+export function logout(): Promise<void>;
+
+/**
+ * `window.fetch` for APIs behind the service: same arguments, same answer, whatever its status.
+ * Sets `mode`, `credentials` and `X-CSRF`. Rejects with `TypeError`, before anything is sent,
+ * when the URL is on another origin than the service.
+ */
+export function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+
+/**
+ * Calls `listener` whenever an answer to `fetch` says that nobody is signed in (401 with code
+ * `unauthenticated`). The answer itself still comes back from `fetch`. Returns what stops it.
+ */
+export function onUnauthenticated(listener: (error: BffError) => void): () => void;
