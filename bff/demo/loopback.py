@@ -31,7 +31,7 @@ def is_loopback_authority(authority: str) -> bool:
 
 
 def is_loopback_origin(url: str) -> bool:
-    """Say whether `url` is a bare ``http://host:port`` of this machine, without slash at the end."""
+    """Say whether `url` is a bare ``http://host:port`` of this machine, without a final slash."""
     try:
         parts = urlsplit(url)
     except ValueError:

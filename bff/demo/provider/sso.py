@@ -25,7 +25,7 @@ class SsoSession:
     sub: str
     auth_time: int
     acr: str
-    client_ids: set[str] = field(default_factory=lambda: set[str]())
+    client_ids: set[str] = field(default_factory=set[str])
 
 
 class SsoSessions:

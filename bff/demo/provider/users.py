@@ -29,7 +29,7 @@ class User:
 
     @property
     def email(self) -> str:
-        """The address, in a domain that can never exist."""
+        """The address, in a domain reserved for examples (RFC 2606)."""
         return f"{self.sub}@example.com"
 
     def may_have(self, scope: str) -> bool:

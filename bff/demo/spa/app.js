@@ -10,18 +10,20 @@ import { login, logout, onUnauthenticated, session } from '/bff/client.js';
 
 import { clearAnswers, showCalls } from './calls.js';
 import { $, announce, duration, el, setText } from './dom.js';
-import { showReadable, tellState } from './story.js';
+import { showReadable, tellEnded, tellState } from './story.js';
 
 const POLL = 4_000; // milliseconds between questions while the page is visible
 const ALMOST_OVER = 60; // seconds
 
 let known = null; // the last answer of somebody signed in, and when it came
 let idleTimeout = 0; // seconds; the service doesn't say, so the most that was seen
-let asked = 0; // numbers the questions, so that a late answer to an old one is dropped
+let asked = 0; // numbers the questions,
+let heard = 0; // so that an answer that comes after a newer one is dropped
 let warned = false;
 
 function setState(state) {
   document.body.dataset.state = state;
+  const focused = document.activeElement;
   const hide = (id, hidden) => ($(id).hidden = hidden);
   hide('sign-in', state !== 'signed-out');
   hide('sign-out', state !== 'signed-in');
@@ -33,6 +35,7 @@ function setState(state) {
     setText($('avatar'), '');
     $('hero-title').removeAttribute('data-testid');
   }
+  if (focused?.closest('[hidden]')) $('hero-title').focus();
 }
 
 function say(kicker, title, lead) {
@@ -41,19 +44,20 @@ function say(kicker, title, lead) {
   setText($('hero-lead'), lead);
 }
 
+/** Asks the service and shows what it says; true if it could say. */
 async function check(slide = false) {
-  if (document.body.dataset.state === 'leaving') return;
+  if (document.body.dataset.state === 'leaving') return false;
   const number = ++asked;
-  try {
-    const answer = await session({ slide });
-    if (number !== asked) return;
-    $('trouble').hidden = true;
-    if (answer.authenticated) showSignedIn(answer);
-    else showSignedOut();
-  } catch (error) {
-    if (number === asked) showTrouble(error);
-  }
+  const answer = await session({ slide }).catch((error) => error);
+  if (number < heard) return false;
+  heard = number;
+  const told = !(answer instanceof Error);
+  if (!told) showTrouble(answer);
+  else if (answer.authenticated) showSignedIn(answer);
+  else showSignedOut();
+  if (told) $('trouble').hidden = true;
   showReadable();
+  return told;
 }
 
 function showSignedIn(answer) {
@@ -61,10 +65,19 @@ function showSignedIn(answer) {
   const before = known?.answer;
   known = { answer, at: performance.now() };
   idleTimeout = Math.max(idleTimeout, answer.session.idle_expires_in);
-  if (before?.session.id === answer.session.id && document.body.dataset.state === 'signed-in') return tick();
+  const same = before?.session.id === answer.session.id;
+  if (same && document.body.dataset.state === 'signed-in') return tick();
 
   if (before && before.user.sub !== user.sub) clearAnswers();
-  idleTimeout = answer.session.idle_expires_in;
+  if (!same) {
+    idleTimeout = answer.session.idle_expires_in;
+    tellState(true);
+  }
+  showUser(user);
+  announce(`Signed in as ${nameOf(user)}`);
+}
+
+function showUser(user) {
   $('signed-out-notice').hidden = true;
   setState('signed-in');
   const name = nameOf(user);
@@ -74,12 +87,12 @@ function showSignedIn(answer) {
   const roles = [user.roles ?? []].flat().map(String);
   $('roles').hidden = roles.length === 0;
   $('roles').replaceChildren(...roles.map((role) => el('li', {}, role)));
-  tellState(true);
   tick();
 }
 
 function showSignedOut() {
-  if (known) {
+  const ended = known !== null;
+  if (ended) {
     showNotice(known.answer.user);
     clearAnswers();
   }
@@ -91,7 +104,8 @@ function showSignedOut() {
     'Sign in to call the API as yourself',
     'The service signs you in for this page and keeps the tokens. The browser gets a cookie that no script can read.',
   );
-  tellState(false);
+  if (ended) tellEnded();
+  else tellState(false);
 }
 
 function showNotice(user) {
@@ -106,12 +120,15 @@ function showNotice(user) {
     el('p', {}, el('b', {}, `You have been signed out, ${nameOf(user)}.`), ' ', reason),
   );
   $('signed-out-notice').hidden = false;
-  $('hero-title').focus();
 }
 
-function showTrouble(error) {
-  const away = error.name === 'BffError';
-  const what = away ? 'The service can’t reach its store.' : 'The service does not answer.';
+function showTrouble(error, first = '') {
+  const what =
+    error.status === 503
+      ? 'The service can’t reach its store'
+      : error.status
+        ? `The service answered with ${error.status}`
+        : 'The service does not answer';
   if (!known && document.body.dataset.state !== 'signed-out') {
     setState('unavailable');
     say('Not available right now', what, 'If you were signed in, you still are. This page keeps trying.');
@@ -119,7 +136,7 @@ function showTrouble(error) {
     return;
   }
   const calm = known ? 'You are still signed in, nothing is lost.' : 'Signing in has to wait.';
-  $('trouble').replaceChildren(el('p', {}, el('b', {}, what), ` ${calm} Trying again every few seconds.`));
+  $('trouble').replaceChildren(el('p', {}, el('b', {}, `${first}${what}.`), ` ${calm} Trying again every few seconds.`));
   $('trouble').hidden = false;
 }
 
@@ -167,8 +184,7 @@ function signIn() {
 }
 
 async function signOut() {
-  const before = known;
-  asked += 1;
+  heard = ++asked;
   setState('leaving');
   say('One moment', 'Signing out', '');
   try {
@@ -176,10 +192,8 @@ async function signOut() {
     known = null;
     clearAnswers();
   } catch (error) {
-    known = null;
-    setState('loading');
-    showSignedIn(before.answer);
-    showTrouble(error);
+    showUser(known.answer.user);
+    showTrouble(error, 'Signing out did not work. ');
   }
 }
 
@@ -193,8 +207,7 @@ $('sign-in').addEventListener('click', signIn);
 $('sign-out').addEventListener('click', signOut);
 $('retry').addEventListener('click', () => check(true));
 $('extend').addEventListener('click', async () => {
-  await check(true);
-  announce('The idle time starts anew.');
+  if (await check(true)) announce('The idle time starts anew.');
 });
 onUnauthenticated(() => check());
 addEventListener('pageshow', (event) => event.persisted && comeBack(event));

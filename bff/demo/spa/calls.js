@@ -2,12 +2,12 @@
 
 import { BffError, fetch } from '/bff/client.js';
 
-import { $, announce, el, prettyJson } from './dom.js';
+import { $, announce, el, pretty } from './dom.js';
 import { tellCall } from './story.js';
 
 const ENDPOINTS = [
-  { name: 'public', path: '/api/public', needs: 'nothing' },
-  { name: 'me', path: '/api/me', needs: 'a login' },
+  { name: 'public', path: '/api/public', open: true },
+  { name: 'me', path: '/api/me' },
   { name: 'orders', path: '/api/orders', needs: 'scope', value: 'orders:read' },
   { name: 'admin', path: '/api/admin/stats', needs: 'role', value: 'admin' },
 ];
@@ -35,6 +35,7 @@ export function clearAnswers() {
     delete answer.dataset.status;
     answer.hidden = true;
     answer.replaceChildren();
+    answer.parentElement.querySelector('button').textContent = 'Call';
   }
 }
 
@@ -46,7 +47,7 @@ function card(endpoint, onAnswer) {
   heading.id = `endpoint-${endpoint.name}`;
   heading.append(el('span', { className: 'method' }, 'GET'), ' ', el('code', {}, endpoint.path));
   fragment.querySelector('article').setAttribute('aria-labelledby', heading.id);
-  fragment.querySelector('.needs').append('needs ', ...need(endpoint));
+  fragment.querySelector('.needs').append(...need(endpoint));
   button.dataset.testid = `call-${endpoint.name}`;
   button.setAttribute('aria-describedby', heading.id);
   answer.dataset.testid = `result-${endpoint.name}`;
@@ -54,8 +55,9 @@ function card(endpoint, onAnswer) {
   return fragment;
 }
 
-function need({ needs, value }) {
-  return value ? [`${needs} `, el('code', { className: 'right' }, value)] : [needs];
+function need({ open, needs, value }) {
+  if (open) return ['open to everyone'];
+  return value ? [`needs ${needs} `, el('code', { className: 'right' }, value)] : ['needs a login'];
 }
 
 async function call(endpoint, button, answer, onAnswer) {
@@ -94,7 +96,7 @@ async function read(response) {
 }
 
 function success(seen) {
-  return [facts(seen), prettyJson(seen.body)];
+  return [facts(seen), pretty(seen.body)];
 }
 
 function failure(seen) {
@@ -106,7 +108,7 @@ function failure(seen) {
     );
   }
   if (body) {
-    parts.push(el('details', {}, el('summary', {}, 'The answer as it came'), prettyJson(body)));
+    parts.push(el('details', {}, el('summary', {}, 'The answer as it came'), pretty(body)));
   }
   return parts;
 }

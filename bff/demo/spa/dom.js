@@ -21,8 +21,13 @@ export function announce(text) {
 
 const JSON_TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
-/** A value as indented JSON with its parts in different colours. */
-export function prettyJson(value) {
+/** A value as indented JSON with its parts in different colours; a text as it is. */
+export function pretty(value) {
+  const code = typeof value === 'string' ? el('code', {}, value) : colouredJson(value);
+  return el('pre', { tabIndex: 0, role: 'region', ariaLabel: 'Answer' }, code);
+}
+
+function colouredJson(value) {
   const source = JSON.stringify(value, null, 2);
   const code = el('code');
   let end = 0;
@@ -34,7 +39,7 @@ export function prettyJson(value) {
     end = match.index + token.length;
   }
   code.append(source.slice(end));
-  return el('pre', { tabIndex: 0, role: 'region', ariaLabel: 'Answer as JSON' }, code);
+  return code;
 }
 
 /** `3:07` below an hour, `11 h 59 min` above. */

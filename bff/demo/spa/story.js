@@ -19,8 +19,17 @@ export function tellState(signedIn) {
   }
 }
 
+/** After the session was ended elsewhere, or ran out. */
+export function tellEnded() {
+  tell('Your session is over, and its tokens with it.', [
+    ['done', 'This page', 'asked, as it does every few seconds, whether you are still signed in.'],
+    ['stop', 'The service', 'found the session ended. It has no token to attach any more.'],
+    ['idle', 'The API', 'hears nothing in your name.'],
+  ]);
+}
+
 /** After a call. */
-export function tellCall({ path, needs, value }, { status, error }) {
+export function tellCall({ path, open, needs, value }, { status, error }) {
   const asked = ['done', 'This page', `asked for ${path} with no token, only the cookie it cannot read.`];
   const attached = ['done', 'The service', 'found your session and attached your access token.'];
   if (status === 0) {
@@ -29,7 +38,7 @@ export function tellCall({ path, needs, value }, { status, error }) {
       ['stop', 'The service', 'did not answer.'],
       ['idle', 'The API', 'was not asked.'],
     ]);
-  } else if (status < 400 && needs === 'nothing') {
+  } else if (status < 400 && open) {
     tell(`${path} is open to everyone.`, [
       ['done', 'This page', `asked for ${path}.`],
       ['done', 'The service', 'passed the request on. This endpoint needs no session.'],

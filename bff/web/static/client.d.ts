@@ -62,6 +62,8 @@ export type ErrorCode =
   | 'method_not_allowed'
   | 'bad_request'
   | 'too_large'
+  | 'loop_detected'
+  | 'internal'
   | 'unknown';
 
 /** An answer of the service or of an API that was not a success. `code` is stable; text is not. */

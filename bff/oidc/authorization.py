@@ -1,0 +1,174 @@
+"""The authorization request, and the judgement of its answer. Pure; randomness is passed in.
+
+Request: RFC 6749 4.1.1, OIDC Core 3.1.2.1, PKCE S256 (RFC 7636), `state`, `nonce`. Answer, in this
+order: no parameter twice; `iss` (RFC 9207); `state`; then only `error` or `code`. Whoever calls
+must have found the login by `state` and browser before the answer's `error` or `code` is looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+MAX_PARAMETER = 8192
+PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
+SINGLE = frozenset({"code", "state", "iss", "error", "error_description", "response"})
+MAX_HINT = 512
+MAX_MAX_AGE = 31_536_000
+
+
+class BadResponseError(Exception):
+    """An authorization response that is not followed; `reason` is a stable word for the log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BadOptionError(ValueError):
+    """An option of `/bff/login` has a value that we do not pass on; the argument names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The three values of one authorization request: 43 characters of base64url, 256 bits each."""
+
+    state: str
+    nonce: str
+    code_verifier: str
+
+    @classmethod
+    def draw(cls, randomness: Callable[[int], bytes]) -> Secrets:
+        """Return three new values."""
+        return cls(*(token(randomness(32)) for _ in range(3)))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the page may ask of a sign-in (OIDC Core 3.1.2.1)."""
+
+    prompt: str | None = None
+    login_hint: str | None = None
+    acr_values: str | None = None
+    max_age: int | None = None
+    ui_locales: str | None = None
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> Options:
+        """Read the options from a query. Raises BadOptionError for one that makes no sense."""
+        prompt = query.get("prompt") or None
+        if prompt is not None:
+            values = prompt.split(" ")
+            if not set(values) <= PROMPTS or ("none" in values and len(values) > 1):
+                raise BadOptionError("prompt")
+        texts = {name: query.get(name) or None for name in ("login_hint", "acr_values", "ui_locales")}
+        for name, text in texts.items():
+            if text is not None and (len(text) > MAX_HINT or not text.isprintable()):
+                raise BadOptionError(name)
+        max_age = query.get("max_age") or None
+        if max_age is not None and not (
+            max_age.isascii() and max_age.isdigit() and len(max_age) < 10 and int(max_age) <= MAX_MAX_AGE  # noqa: PLR2004
+        ):
+            raise BadOptionError("max_age")
+        seconds = None if max_age is None else int(max_age)
+        if prompt == "none" and seconds == 0:
+            raise BadOptionError("max_age")
+        return cls(
+            prompt, texts["login_hint"], texts["acr_values"], seconds, texts["ui_locales"]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """An authorization response that may be redeemed."""
+
+    code: str
+    session_state: str | None
+
+
+def token(random: bytes) -> str:
+    """Return random bytes as base64url without padding."""
+    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+
+
+def authorization_parameters(
+    *,
+    client_id: str,
+    redirect_uri: str,
+    scopes: Sequence[str],
+    secrets: Secrets,
+    options: Options,
+    response_mode: str = "query",
+    extra: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the parameters of an authorization request; fixed extras never displace ours."""
+    optional = {
+        "response_mode": None if response_mode == "query" else response_mode,
+        "prompt": options.prompt,
+        "login_hint": options.login_hint,
+        "acr_values": options.acr_values,
+        "max_age": None if options.max_age is None else str(options.max_age),
+        "ui_locales": options.ui_locales,
+    }
+    return {
+        **(extra or {}),
+        **{name: value for name, value in optional.items() if value is not None},
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "scope": " ".join(scopes),
+        "state": secrets.state,
+        "nonce": secrets.nonce,
+        "code_challenge": create_s256_code_challenge(secrets.code_verifier),
+        "code_challenge_method": "S256",
+    }
+
+
+def authorization_url(endpoint: str, parameters: Mapping[str, str]) -> str:
+    """Return the URL of a request: the endpoint's own query is kept (RFC 6749 3.1)."""
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+
+def single_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the parameters of an answer. Raises BadResponseError for one given twice or huge."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found and name in SINGLE:
+            raise BadResponseError("duplicate_parameter")
+        if len(value) > MAX_PARAMETER:
+            raise BadResponseError("parameter_too_long")
+        found[name] = value
+    return found
+
+
+def check_response(parameters: Mapping[str, str], *, issuer: str, promises_iss: bool) -> Granted:
+    """Judge an answer whose login was found. Raises BadResponseError; `error` comes last.
+
+    RFC 9207 2.4: `iss`, where given, is the issuer to the letter; a provider that promises it and
+    leaves it out is refused, on errors too.
+    """
+    iss = parameters.get("iss")
+    if iss is not None and iss != issuer:
+        raise BadResponseError("iss_mismatch")
+    if iss is None and promises_iss:
+        raise BadResponseError("iss_missing")
+    error = parameters.get("error")
+    if error is not None:
+        known = error if error in KNOWN_ERRORS else "other"
+        raise BadResponseError(f"provider_error_{known}")
+    code = parameters.get("code")
+    if not code:
+        raise BadResponseError("no_code")
+    return Granted(code, parameters.get("session_state"))
+
+
+KNOWN_ERRORS = frozenset(
+    {"access_denied", "account_selection_required", "consent_required", "interaction_required",
+     "invalid_request", "invalid_scope", "invalid_target", "login_required", "server_error",
+     "temporarily_unavailable", "unauthorized_client", "unmet_authentication_requirements",
+     "unsupported_response_type"}
+)  # fmt: skip

@@ -1,0 +1,100 @@
+"""The token endpoint's answer, judged. Pure (RFC 6749 5.1 and 5.2; OIDC Core 3.1.3.3).
+
+Three outcomes that must never be mixed up: a grant; a refusal by the provider, of which only
+`invalid_grant` says anything about the user's session; and an answer that is none, which says only
+that the provider is not well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc.json import BadJsonError, parse_object
+
+MAX_LIFETIME = 315_360_000
+BUSY = frozenset({408, 425, 429})
+TEMPORARY = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
+KNOWN_ERRORS = frozenset(
+    {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "access_denied",
+     "unsupported_grant_type", "invalid_scope", "invalid_target", "invalid_dpop_proof",
+     "use_dpop_nonce", "interaction_required", "consent_required", "login_required"}
+)  # fmt: skip
+
+
+class RefusedError(Exception):
+    """The provider refuses; `reason` is its error code where that is a known one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class InvalidGrantError(RefusedError):
+    """The code or the refresh token is no longer good: the one refusal that ends a session."""
+
+    def __init__(self) -> None:
+        super().__init__("invalid_grant")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What was granted. `expires_in` is in seconds; `scope` is None where it is as requested."""
+
+    access_token: str
+    expires_in: float | None
+    refresh_token: str | None
+    id_token: str | None
+    scope: frozenset[str] | None
+
+
+def judge_answer(status: int, body: bytes) -> Grant:
+    """Return the grant in a token endpoint's answer.
+
+    Raises InvalidGrantError, RefusedError, or ProviderUnavailableError where the answer is none.
+    """
+    if status >= 500 or status in BUSY:  # noqa: PLR2004
+        raise ProviderUnavailableError(f"token_endpoint_{status}")
+    try:
+        answer = parse_object(body)
+    except BadJsonError:
+        raise ProviderUnavailableError("token_endpoint_not_json") from None
+    error = answer.get("error")
+    if error == "invalid_grant":
+        raise InvalidGrantError
+    if error in TEMPORARY:
+        raise ProviderUnavailableError(f"token_endpoint_{error}")
+    if error is not None:
+        raise RefusedError(error if error in KNOWN_ERRORS else "other_error")
+    if status != 200:  # noqa: PLR2004
+        raise ProviderUnavailableError(f"token_endpoint_{status}")
+    access_token, token_type = answer.get("access_token"), answer.get("token_type")
+    if not _is_token(access_token):
+        raise RefusedError("no_access_token")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise RefusedError("token_type")
+    refresh_token, id_token = answer.get("refresh_token"), answer.get("id_token")
+    if refresh_token is not None and (not isinstance(refresh_token, str) or not refresh_token):
+        raise RefusedError("refresh_token")
+    if id_token is not None and not isinstance(id_token, str):
+        raise RefusedError("id_token")
+    scope = answer.get("scope")
+    return Grant(
+        access_token=str(access_token),
+        expires_in=_lifetime(answer.get("expires_in")),
+        refresh_token=refresh_token,
+        id_token=id_token,
+        scope=frozenset(scope.split()) if isinstance(scope, str) else None,
+    )
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and value != "" and all("\x21" <= c <= "\x7e" for c in value)
+
+
+def _lifetime(value: object) -> float | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:12])
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value:
+        return None
+    return float(min(value, MAX_LIFETIME))

@@ -1,0 +1,181 @@
+"""Keys of the provider, and the one question asked of them: who signed this? Pure.
+
+Rules (protocol notes T2, T3, T5; RFC 7515, 7517, 8725):
+- keys are read one by one; one that we cannot use hides no other;
+- the algorithm is the configured one, never what the token or the metadata says;
+- a key is a candidate only if type, curve, `use`, `key_ops` and `alg` allow it, then by `kid`;
+- a token without `kid` is tried against all candidates, of which there may be few;
+- header members that name keys (`jku`, `x5u`, `jwk`, `x5c`) are never looked at; `crit` is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from bff.oidc.json import BadJsonError, parse_object
+
+MAX_TOKEN = 65_536
+MAX_KEYS = 100
+MAX_TRIED = 8
+MIN_RSA_BITS = 2048
+
+KEY_TYPE: dict[str, tuple[str, str | None]] = {
+    "RS256": ("RSA", None), "RS384": ("RSA", None), "RS512": ("RSA", None),
+    "PS256": ("RSA", None), "PS384": ("RSA", None), "PS512": ("RSA", None),
+    "ES256": ("EC", "P-256"), "ES384": ("EC", "P-384"), "ES512": ("EC", "P-521"),
+    "EdDSA": ("OKP", "Ed25519"), "Ed25519": ("OKP", "Ed25519"),
+}  # fmt: skip
+SAME_ALGORITHM = {"Ed25519": "EdDSA"}
+
+Key = RSAKey | ECKey | OKPKey | OctKey
+
+
+class BadTokenError(Exception):
+    """A JWT that is not believed; `reason` is a stable word for the log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class UnknownKeyError(BadTokenError):
+    """No key that we hold made this signature; a newer set of keys might hold one that did."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key of the provider, and what its owner says it is for."""
+
+    kid: str | None
+    kty: str
+    crv: str | None
+    alg: str | None
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A JWT whose signature holds. What it says is still to be judged."""
+
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    raw: str
+
+
+def import_keys(document: Mapping[str, Any]) -> tuple[list[VerificationKey], int]:
+    """Return the usable signature keys of a JWK Set (RFC 7517 5), and how many were not usable.
+
+    Raises BadJsonError if it is no JWK Set at all.
+    """
+    members = document.get("keys")
+    if not isinstance(members, list):
+        raise BadJsonError("keys")
+    found = [_import_key(member) for member in members[:MAX_KEYS]]
+    usable = [key for key in found if key is not None]
+    return usable, len(members) - len(usable)
+
+
+def client_secret_key(secret: str) -> VerificationKey:
+    """Return the key of HS256: the octets of the client secret (OIDC Core 10.1)."""
+    return VerificationKey(None, "oct", None, "HS256", OctKey.import_key(secret.encode()))
+
+
+def verify(token: str, alg: str, keys: Sequence[VerificationKey]) -> Verified:
+    """Return the JWT if one of `keys` signed it with `alg`.
+
+    Raises UnknownKeyError where newer keys might help, BadTokenError where nothing would.
+    """
+    header = _header(token)
+    if header.get("alg") != alg:
+        raise BadTokenError("alg")
+    if "crit" in header or "b64" in header:
+        raise BadTokenError("crit")
+    kid = header.get("kid")
+    if kid is not None and not isinstance(kid, str):
+        raise BadTokenError("kid")
+    candidates = _candidates(keys, alg, kid)
+    if len(candidates) > MAX_TRIED:
+        raise BadTokenError("too_many_keys")
+    for candidate in candidates:
+        payload = _payload(token, SAME_ALGORITHM.get(alg, alg), candidate.key)
+        if payload is not None:
+            try:
+                return Verified(header, parse_object(payload), token)
+            except BadJsonError:
+                raise BadTokenError("payload") from None
+    raise UnknownKeyError("signature" if candidates else "unknown_key")
+
+
+def _header(token: str) -> dict[str, Any]:
+    if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2:  # noqa: PLR2004
+        raise BadTokenError("malformed")
+    encoded = token.partition(".")[0]
+    try:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        return parse_object(decoded)
+    except (binascii.Error, BadJsonError):
+        raise BadTokenError("malformed") from None
+
+
+def _candidates(
+    keys: Sequence[VerificationKey], alg: str, kid: str | None
+) -> list[VerificationKey]:
+    if alg == "HS256":
+        return [key for key in keys if key.kty == "oct"]
+    kty, crv = KEY_TYPE[alg]
+    fitting = [
+        key
+        for key in keys
+        if key.kty == kty
+        and (crv is None or key.crv == crv)
+        and (key.alg is None or SAME_ALGORITHM.get(key.alg, key.alg) == SAME_ALGORITHM.get(alg, alg))
+    ]
+    return fitting if kid is None else [key for key in fitting if key.kid == kid]
+
+
+def _payload(token: str, alg: str, key: Key) -> bytes | None:
+    registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
+    try:
+        return jws.deserialize_compact(token, key, registry=registry).payload
+    except (JoseError, ValueError):
+        return None
+
+
+def _import_key(member: Any) -> VerificationKey | None:
+    if not isinstance(member, dict):
+        return None
+    kty, use, operations = member.get("kty"), member.get("use"), member.get("key_ops")
+    if use not in (None, "sig"):
+        return None
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
+        return None
+    kid, alg, crv = member.get("kid"), member.get("alg"), member.get("crv")
+    if not all(value is None or isinstance(value, str) for value in (kid, alg, crv)):
+        return None
+    public = {name: member.get(name) for name in ("kty", "crv", "x", "y", "n", "e") if name in member}
+    try:
+        key = _public_key(kty, crv, public)
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return None if key is None else VerificationKey(kid, str(kty), crv, alg, key)
+
+
+def _public_key(kty: Any, crv: str | None, public: dict[str, Any]) -> Key | None:
+    if not all(isinstance(value, str) for value in public.values()):
+        return None
+    if kty == "RSA":
+        rsa = RSAKey.import_key(public)
+        return rsa if rsa.raw_value.key_size >= MIN_RSA_BITS else None
+    if kty == "EC" and crv in {"P-256", "P-384", "P-521"}:
+        return ECKey.import_key(public)
+    if kty == "OKP" and crv == "Ed25519":
+        return OKPKey.import_key(public)
+    return None

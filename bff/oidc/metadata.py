@@ -1,0 +1,100 @@
+"""What a provider publishes about itself, judged before it is used. Pure.
+
+OIDC Discovery 1.0 section 4.3, RFC 8414: the issuer must be the configured one to the letter; an
+endpoint must be an absolute https URL (http only where the issuer itself is on loopback). A bad
+required endpoint refuses the document; a bad optional one is as if it were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+OPTIONAL = (
+    "userinfo_endpoint",
+    "end_session_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+)
+
+
+class BadMetadataError(Exception):
+    """The discovery document cannot be used; `reason` is a stable word for the log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The part of the discovery document that we act on. `ignored` names endpoints left out."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None
+    end_session_endpoint: str | None
+    revocation_endpoint: str | None
+    pushed_authorization_request_endpoint: str | None
+    token_endpoint_auth_methods: frozenset[str]
+    promises_iss: bool
+    ignored: tuple[str, ...] = ()
+
+
+def discovery_url(issuer: str) -> str:
+    """Return where the issuer's document is (OIDC Discovery 4): one trailing slash is dropped."""
+    return issuer.removesuffix("/") + "/.well-known/openid-configuration"
+
+
+def judge_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
+    """Return the usable metadata. Raises BadMetadataError naming the first thing wrong."""
+    if document.get("issuer") != issuer:
+        raise BadMetadataError("issuer_mismatch")
+    plain = issuer.startswith("http://")
+    required = {name: document.get(name) for name in REQUIRED}
+    for name, value in required.items():
+        if not _usable(value, plain=plain):
+            raise BadMetadataError(f"bad_{name}")
+    offered = {name: document.get(name) for name in OPTIONAL if document.get(name) is not None}
+    optional = {name: value for name, value in offered.items() if _usable(value, plain=plain)}
+    methods = document.get("token_endpoint_auth_methods_supported")
+    return Metadata(
+        issuer=issuer,
+        authorization_endpoint=str(required["authorization_endpoint"]),
+        token_endpoint=str(required["token_endpoint"]),
+        jwks_uri=str(required["jwks_uri"]),
+        userinfo_endpoint=optional.get("userinfo_endpoint"),
+        end_session_endpoint=optional.get("end_session_endpoint"),
+        revocation_endpoint=optional.get("revocation_endpoint"),
+        pushed_authorization_request_endpoint=optional.get("pushed_authorization_request_endpoint"),
+        token_endpoint_auth_methods=frozenset(
+            method for method in methods if isinstance(method, str)
+        )
+        if isinstance(methods, list)
+        else frozenset({"client_secret_basic"}),
+        promises_iss=document.get("authorization_response_iss_parameter_supported") is True,
+        ignored=tuple(sorted(offered.keys() - optional.keys())),
+    )
+
+
+def _usable(value: object, *, plain: bool) -> bool:
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        return False
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    schemes = {"https", "http"} if plain else {"https"}
+    return (
+        parts.scheme in schemes
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and "\\" not in value
+        and "#" not in value
+    )

@@ -1,0 +1,232 @@
+"""The provider: its metadata and keys, kept fresh, served stale rather than not at all.
+
+Discovery is tried at start and, with growing pauses, until it succeeds; then again every ten
+minutes, keys with it. A request that comes before the first success makes one attempt of its own.
+A signature that no key explains fetches the keys anew, at most twice at once and then every ten
+seconds, so that strangers cannot make us hammer the provider while a rotation is still seen at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc.client_auth import assertion, basic, choose_method, load_key
+from bff.oidc.http import ProviderClient
+from bff.oidc.json import BadJsonError, parse_object
+from bff.oidc.keys import UnknownKeyError, VerificationKey, Verified, client_secret_key, import_keys, verify
+from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
+from bff.oidc.tokens import Policy
+
+FRESH_FOR = 600.0
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+ATTEMPT_EVERY = 1.0
+REFETCH_BURST = 2
+REFETCH_EVERY = 10.0
+
+log = structlog.get_logger("bff.provider")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the provider and we agreed on: the settings that concern one provider."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None
+    client_auth: str | None
+    client_key_file: Path | None
+    scopes: tuple[str, ...]
+    authorize_params: Mapping[str, str]
+    response_mode: str
+    fetch_userinfo: bool | None
+    policy: Policy
+
+
+@dataclass
+class _Bucket:
+    """Refetches allowed now: `REFETCH_BURST` at most, one more every `REFETCH_EVERY` seconds."""
+
+    clock: Callable[[], float]
+    level: float = REFETCH_BURST
+    filled_at: float = field(default=0.0)
+
+    def take(self) -> bool:
+        now = self.clock()
+        self.level = min(REFETCH_BURST, self.level + (now - self.filled_at) / REFETCH_EVERY)
+        self.filled_at = now
+        if self.level < 1:
+            return False
+        self.level -= 1
+        return True
+
+
+class Provider:
+    """One provider. Methods raise ProviderUnavailableError when it cannot be asked."""
+
+    def __init__(
+        self, registration: Registration, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.registration = registration
+        self.issuer = registration.issuer
+        self.client = ProviderClient(registration.client_id, registration.client_secret)
+        self.client.register("client_secret_basic", basic)
+        self.signing_key = None
+        if registration.client_key_file is not None:
+            self.signing_key, alg = load_key(registration.client_key_file)
+            self.client.register(
+                "private_key_jwt", assertion(registration.issuer, self.signing_key, alg)
+            )
+        self._static_keys: list[VerificationKey] = []
+        if registration.client_secret is not None:
+            secret_key = client_secret_key(registration.client_secret)
+            self.client.register(
+                "client_secret_jwt", assertion(registration.issuer, secret_key.key, "HS256")
+            )
+            if registration.policy.alg == "HS256":
+                self._static_keys = [secret_key]
+        self._clock = clock
+        self._metadata: Metadata | None = None
+        self._keys: list[VerificationKey] | None = None
+        self._attempted_at = float("-inf")
+        self._fetching = asyncio.Lock()
+        self._bucket = _Bucket(clock, filled_at=clock())
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether discovery has succeeded, so that a login can begin."""
+        return self._metadata is not None
+
+    @property
+    def loaded(self) -> Metadata | None:
+        """The metadata if it is there, without asking anybody."""
+        return self._metadata
+
+    def client_auth_method(self, metadata: Metadata) -> str:
+        """Return how we authenticate at this provider's endpoints."""
+        registration = self.registration
+        return choose_method(
+            registration.client_auth,
+            has_secret=registration.client_secret is not None,
+            has_key=registration.client_key_file is not None,
+            offered=metadata.token_endpoint_auth_methods,
+        )
+
+    def start(self) -> None:
+        """Begin to keep metadata and keys fresh, in the background."""
+        self._keeper = asyncio.create_task(self._keep_fresh(), name="provider")
+
+    async def aclose(self) -> None:
+        """Stop, and close every connection."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self.client.aclose()
+
+    async def metadata(self) -> Metadata:
+        """Return the metadata, fetching it where discovery has not succeeded yet."""
+        if self._metadata is None:
+            async with self._fetching:
+                if self._metadata is None:
+                    if self._clock() - self._attempted_at < ATTEMPT_EVERY:
+                        raise ProviderUnavailableError("discovery_failed")
+                    await self._discover()
+        assert self._metadata is not None
+        return self._metadata
+
+    async def verified(self, token: str) -> Verified:
+        """Return a token of this provider's, its signature checked. Raises BadTokenError."""
+        alg = self.registration.policy.alg
+        if self._static_keys:
+            return verify(token, alg, self._static_keys)
+        keys = await self._current_keys()
+        try:
+            return verify(token, alg, keys)
+        except UnknownKeyError as unknown:
+            newer = await self._newer_keys(keys)
+            if newer is None:
+                raise unknown from None
+            return verify(token, alg, newer)
+
+    async def _keep_fresh(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with self._fetching:
+                    await self._discover()
+                    await self._fetch_keys()
+                pause = FRESH_FOR
+            except ProviderUnavailableError:
+                pause = min(pause * 2, LONGEST_PAUSE) if pause < FRESH_FOR else FIRST_PAUSE
+            await asyncio.sleep(pause)
+
+    async def _discover(self) -> None:
+        self._attempted_at = self._clock()
+        try:
+            document = await self._fetch(discovery_url(self.issuer))
+            metadata = judge_metadata(document, self.issuer)
+        except ProviderUnavailableError as error:
+            log.warning("provider.discovery_failed", issuer=self.issuer, reason=error.reason)
+            raise
+        except BadMetadataError as error:
+            log.error("provider.discovery_refused", issuer=self.issuer, reason=error.reason)
+            raise ProviderUnavailableError(error.reason) from None
+        if self._metadata is None:
+            log.info("provider.discovered", issuer=self.issuer)
+        if metadata.ignored and metadata != self._metadata:
+            log.warning("provider.endpoints_ignored", endpoints=list(metadata.ignored))
+        self._metadata = metadata
+
+    async def _current_keys(self) -> list[VerificationKey]:
+        if self._keys is None:
+            await self.metadata()
+            async with self._fetching:
+                if self._keys is None:
+                    await self._fetch_keys()
+        assert self._keys is not None
+        return self._keys
+
+    async def _newer_keys(self, tried: list[VerificationKey]) -> list[VerificationKey] | None:
+        async with self._fetching:
+            if self._keys is tried:
+                if not self._bucket.take():
+                    log.warning("provider.keys_cool_down", issuer=self.issuer)
+                    return None
+                try:
+                    await self._fetch_keys()
+                except ProviderUnavailableError:
+                    return None
+        return self._keys
+
+    async def _fetch_keys(self) -> None:
+        assert self._metadata is not None
+        try:
+            document = await self._fetch(self._metadata.jwks_uri)
+            keys, skipped = import_keys(document)
+        except BadJsonError:
+            log.error("provider.keys_refused", issuer=self.issuer, reason="not_a_jwk_set")
+            raise ProviderUnavailableError("keys_not_a_jwk_set") from None
+        except ProviderUnavailableError as error:
+            log.warning("provider.keys_failed", issuer=self.issuer, reason=error.reason)
+            raise
+        if skipped:
+            log.debug("provider.keys_skipped", issuer=self.issuer, count=skipped)
+        self._keys = keys
+
+    async def _fetch(self, url: str) -> dict[str, Any]:
+        response = await self.client.get(url)
+        if response.status_code != 200:  # noqa: PLR2004
+            raise ProviderUnavailableError(f"status_{response.status_code}")
+        try:
+            return parse_object(response.content)
+        except BadJsonError:
+            raise ProviderUnavailableError("not_json") from None

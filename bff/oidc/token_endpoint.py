@@ -1,0 +1,112 @@
+"""The calls to the provider that carry our client authentication, and the userinfo call.
+
+Each raises ProviderUnavailableError where there is no usable answer; what a refusal means is in
+`bff.oidc.grants`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc.grants import BUSY, Grant, RefusedError, judge_answer
+from bff.oidc.json import BadJsonError, parse_object
+from bff.oidc.keys import BadTokenError
+from bff.oidc.provider import Provider
+
+
+async def exchange(provider: Provider, code: str, code_verifier: str, redirect_uri: str) -> Grant:
+    """Redeem an authorization code (RFC 6749 4.1.3, RFC 7636 4.5)."""
+    return await _grant(
+        provider,
+        {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": code_verifier,
+        },
+    )
+
+
+async def refresh(provider: Provider, refresh_token: str) -> Grant:
+    """Exchange a refresh token (RFC 6749 6). The scope stays as it was granted."""
+    return await _grant(
+        provider, {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    )
+
+
+async def client_credentials(provider: Provider, scope: str) -> Grant:
+    """Get a token for the service itself (RFC 6749 4.4)."""
+    form = {"grant_type": "client_credentials"}
+    if scope:
+        form["scope"] = scope
+    return await _grant(provider, form)
+
+
+async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) -> str:
+    """Push an authorization request; return its `request_uri` (RFC 9126 2)."""
+    metadata = await provider.metadata()
+    method = provider.client_auth_method(metadata)
+    response = await provider.client.post(endpoint, parameters, method)
+    if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
+        raise ProviderUnavailableError(f"par_{response.status_code}")
+    try:
+        request_uri = parse_object(response.content).get("request_uri")
+    except BadJsonError:
+        request_uri = None
+    if response.status_code not in {200, 201} or not isinstance(request_uri, str) or not request_uri:
+        raise ProviderUnavailableError("par_refused")
+    return request_uri
+
+
+async def revoke(provider: Provider, token: str, hint: str) -> None:
+    """Revoke a token (RFC 7009 2.1). Raises RefusedError for anything but 200."""
+    metadata = await provider.metadata()
+    if metadata.revocation_endpoint is None:
+        return
+    response = await provider.client.post(
+        metadata.revocation_endpoint,
+        {"token": token, "token_type_hint": hint},
+        provider.client_auth_method(metadata),
+    )
+    if response.status_code != 200:  # noqa: PLR2004
+        raise RefusedError(f"revocation_{response.status_code}")
+
+
+async def userinfo(provider: Provider, endpoint: str, access_token: str, sub: str) -> dict[str, Any]:
+    """Return the claims of the userinfo answer (OIDC Core 5.3); its `sub` must be `sub`.
+
+    Raises BadTokenError where the answer is not about this user, or says nothing.
+    """
+    response = await provider.client.get(endpoint, {"Authorization": f"Bearer {access_token}"})
+    if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
+        raise ProviderUnavailableError(f"userinfo_{response.status_code}")
+    if response.status_code != 200:  # noqa: PLR2004
+        raise BadTokenError(f"userinfo_{response.status_code}")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    claims: dict[str, Any]
+    if kind == "application/jwt":
+        verified = await provider.verified(response.text)
+        claims = dict(verified.claims)
+        registration = provider.registration
+        if claims.get("iss") != provider.issuer:
+            raise BadTokenError("userinfo_iss")
+        if claims.get("aud") not in (registration.client_id, [registration.client_id]):
+            raise BadTokenError("userinfo_aud")
+    else:
+        try:
+            claims = parse_object(response.content)
+        except BadJsonError:
+            raise BadTokenError("userinfo_not_json") from None
+    found = claims.get("sub")
+    if not isinstance(found, str) or not hmac.compare_digest(found.encode(), sub.encode()):
+        raise BadTokenError("userinfo_sub")
+    return claims
+
+
+async def _grant(provider: Provider, form: dict[str, str]) -> Grant:
+    metadata = await provider.metadata()
+    method = provider.client_auth_method(metadata)
+    response = await provider.client.post(metadata.token_endpoint, form, method)
+    return judge_answer(response.status_code, response.content)

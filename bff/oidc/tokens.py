@@ -1,0 +1,191 @@
+"""What a token says, judged. Pure; times are seconds since the epoch.
+
+ID token: OIDC Core 3.1.3.7 in the order of protocol note 3.10; in a refresh answer also Core 12.2.
+Logout token: OIDC Back-Channel Logout 2.6. The signature was checked before (`keys.verify`), so
+that every function here takes a `Verified` and nothing less.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bff.oidc.keys import BadTokenError, Verified
+
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+ID_TOKEN_TYPES = frozenset({"jwt", "id_token+jwt"})
+MAX_ID_TOKEN_AGE = 600
+MAX_SUB = 255
+HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whose tokens we accept: one issuer, one audience, one algorithm; `skew` in seconds."""
+
+    issuer: str
+    client_id: str
+    alg: str
+    skew: float
+    logout_typ_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdToken:
+    """An ID token that is believed. `raw` is what `id_token_hint` will be."""
+
+    sub: str
+    sid: str | None
+    issued_at: float
+    claims: Mapping[str, Any]
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutToken:
+    """A logout token that is believed: whom the provider signed out, by `sid`, `sub` or both."""
+
+    sub: str | None
+    sid: str | None
+    jti: str
+    issued_at: int
+    expires_at: float
+
+
+def check_id_token(
+    token: Verified,
+    policy: Policy,
+    now: float,
+    *,
+    nonce: str,
+    access_token: str | None = None,
+    max_age: int | None = None,
+    acr_values: str | None = None,
+) -> IdToken:
+    """Judge the ID token of a login. Raises BadTokenError naming the first thing wrong."""
+    claims = _common(token, policy, now)
+    found = claims.get("nonce")
+    if not isinstance(found, str) or not hmac.compare_digest(found.encode(), nonce.encode()):
+        raise BadTokenError("nonce")
+    if now - claims["iat"] > MAX_ID_TOKEN_AGE + policy.skew:
+        raise BadTokenError("iat_old")
+    _check_at_hash(token, claims, access_token)
+    auth_time = claims.get("auth_time")
+    if auth_time is not None and not _is_time(auth_time):
+        raise BadTokenError("auth_time")
+    if max_age is not None and (auth_time is None or now - auth_time > max_age + policy.skew):
+        raise BadTokenError("max_age")
+    if acr_values is not None and claims.get("acr") not in acr_values.split():
+        raise BadTokenError("acr")
+    return _id_token(token, claims)
+
+
+def check_refreshed_id_token(
+    token: Verified,
+    policy: Policy,
+    now: float,
+    *,
+    sub: str,
+    login_claims: Mapping[str, Any],
+    access_token: str | None = None,
+) -> IdToken:
+    """Judge the ID token of a refresh answer: it must speak of the same user (Core 12.2)."""
+    claims = _common(token, policy, now)
+    if claims["sub"] != sub:
+        raise BadTokenError("sub_changed")
+    for name in ("auth_time", "nonce"):
+        if name in claims and name in login_claims and claims[name] != login_claims[name]:
+            raise BadTokenError(f"{name}_changed")
+    _check_at_hash(token, claims, access_token)
+    return _id_token(token, claims)
+
+
+def check_logout_token(token: Verified, policy: Policy, now: float) -> LogoutToken:
+    """Judge a logout token. Raises BadTokenError naming the first thing wrong."""
+    typ = token.header.get("typ")
+    if typ is None and policy.logout_typ_required:
+        raise BadTokenError("typ")
+    if typ is not None:
+        accepted = {"logout+jwt"} if policy.logout_typ_required else {"logout+jwt", "jwt"}
+        if _type(typ) not in accepted:
+            raise BadTokenError("typ")
+    claims = token.claims
+    _check_issuer_audience_times(claims, policy, now)
+    sub, sid, jti, events = (claims.get(name) for name in ("sub", "sid", "jti", "events"))
+    if sub is None and sid is None:
+        raise BadTokenError("no_sub_no_sid")
+    if sub is not None and not _is_subject(sub):
+        raise BadTokenError("sub")
+    if sid is not None and (not isinstance(sid, str) or not sid):
+        raise BadTokenError("sid")
+    if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
+        raise BadTokenError("events")
+    if "nonce" in claims:
+        raise BadTokenError("nonce")
+    if not isinstance(jti, str) or not jti:
+        raise BadTokenError("jti")
+    return LogoutToken(sub, sid, jti, int(claims["iat"]), float(claims["exp"]))
+
+
+def _common(token: Verified, policy: Policy, now: float) -> Mapping[str, Any]:
+    typ = token.header.get("typ")
+    if typ is not None and _type(typ) not in ID_TOKEN_TYPES:
+        raise BadTokenError("typ")
+    claims = token.claims
+    _check_issuer_audience_times(claims, policy, now)
+    if not _is_subject(claims.get("sub")):
+        raise BadTokenError("sub")
+    sid = claims.get("sid")
+    if sid is not None and not isinstance(sid, str):
+        raise BadTokenError("sid")
+    if "events" in claims:
+        raise BadTokenError("events")
+    return claims
+
+
+def _check_issuer_audience_times(claims: Mapping[str, Any], policy: Policy, now: float) -> None:
+    if claims.get("iss") != policy.issuer:
+        raise BadTokenError("iss")
+    audience = claims.get("aud")
+    if audience != policy.client_id and audience != [policy.client_id]:
+        raise BadTokenError("aud")
+    if "azp" in claims and claims["azp"] != policy.client_id:
+        raise BadTokenError("azp")
+    expires, issued, not_before = (claims.get(name) for name in ("exp", "iat", "nbf"))
+    if not _is_time(expires) or now >= expires + policy.skew:
+        raise BadTokenError("exp")
+    if not _is_time(issued) or issued > now + policy.skew:
+        raise BadTokenError("iat")
+    if not_before is not None and (not _is_time(not_before) or not_before > now + policy.skew):
+        raise BadTokenError("nbf")
+
+
+def _check_at_hash(token: Verified, claims: Mapping[str, Any], access_token: str | None) -> None:
+    expected = claims.get("at_hash")
+    if expected is None or access_token is None:
+        return
+    hash_function = HASHES.get(str(token.header["alg"])[-3:], hashlib.sha512)
+    digest = hash_function(access_token.encode()).digest()
+    half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
+    if not isinstance(expected, str) or not hmac.compare_digest(expected.encode(), half):
+        raise BadTokenError("at_hash")
+
+
+def _id_token(token: Verified, claims: Mapping[str, Any]) -> IdToken:
+    return IdToken(claims["sub"], claims.get("sid"), float(claims["iat"]), claims, token.raw)
+
+
+def _type(typ: object) -> str:
+    return typ.lower().removeprefix("application/") if isinstance(typ, str) else ""
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12  # noqa: PLR2004
+
+
+def _is_subject(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_SUB
