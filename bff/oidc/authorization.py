@@ -19,6 +19,12 @@ PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
 SINGLE = frozenset({"code", "state", "iss", "error", "error_description", "response"})
 MAX_HINT = 512
 MAX_MAX_AGE = 31_536_000
+KNOWN_ERRORS = frozenset(
+    {"access_denied", "account_selection_required", "consent_required", "interaction_required",
+     "invalid_request", "invalid_scope", "invalid_target", "login_required", "server_error",
+     "temporarily_unavailable", "unauthorized_client", "unmet_authentication_requirements",
+     "unsupported_response_type"}
+)  # fmt: skip
 
 
 class BadResponseError(Exception):
@@ -145,17 +151,20 @@ def single_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def check_response(parameters: Mapping[str, str], *, issuer: str, promises_iss: bool) -> Granted:
-    """Judge an answer whose login was found. Raises BadResponseError; `error` comes last.
+def check_issuer(parameters: Mapping[str, str], *, issuer: str, promises_iss: bool) -> None:
+    """Refuse an answer that another provider gave (RFC 9207 2.4), on errors too.
 
-    RFC 9207 2.4: `iss`, where given, is the issuer to the letter; a provider that promises it and
-    leaves it out is refused, on errors too.
+    `iss`, where given, is the issuer to the letter; a provider that promises it must send it.
     """
     iss = parameters.get("iss")
     if iss is not None and iss != issuer:
         raise BadResponseError("iss_mismatch")
     if iss is None and promises_iss:
         raise BadResponseError("iss_missing")
+
+
+def granted_code(parameters: Mapping[str, str]) -> Granted:
+    """Return the code of an answer whose login was found. Raises BadResponseError for `error`."""
     error = parameters.get("error")
     if error is not None:
         known = error if error in KNOWN_ERRORS else "other"
@@ -164,11 +173,3 @@ def check_response(parameters: Mapping[str, str], *, issuer: str, promises_iss: 
     if not code:
         raise BadResponseError("no_code")
     return Granted(code, parameters.get("session_state"))
-
-
-KNOWN_ERRORS = frozenset(
-    {"access_denied", "account_selection_required", "consent_required", "interaction_required",
-     "invalid_request", "invalid_scope", "invalid_target", "login_required", "server_error",
-     "temporarily_unavailable", "unauthorized_client", "unmet_authentication_requirements",
-     "unsupported_response_type"}
-)  # fmt: skip

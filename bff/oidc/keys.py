@@ -114,13 +114,21 @@ def verify(token: str, alg: str, keys: Sequence[VerificationKey]) -> Verified:
     raise UnknownKeyError("signature" if candidates else "unknown_key")
 
 
+def unverified_claims(token: str) -> dict[str, Any]:
+    """Return the claims of a token that was verified when we got it, and sealed since."""
+    return _decoded(token.split(".")[1])
+
+
 def _header(token: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2:  # noqa: PLR2004
         raise BadTokenError("malformed")
-    encoded = token.partition(".")[0]
+    return _decoded(token.partition(".")[0])
+
+
+def _decoded(part: str) -> dict[str, Any]:
     try:
-        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        return parse_object(decoded)
+        padded = part + "=" * (-len(part) % 4)
+        return parse_object(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (binascii.Error, BadJsonError):
         raise BadTokenError("malformed") from None
 

@@ -26,6 +26,8 @@ class Login:
     """What must be remembered of an authorization request until its answer comes.
 
     `max_age` and `acr_values` are what was asked of the provider, to be checked on return.
+    `replaces` is the key of the session that the browser had: the callback is reached from another
+    site, where a Strict cookie is not sent.
     `started_at` is in seconds since the epoch.
     """
 
@@ -36,6 +38,7 @@ class Login:
     started_at: float
     max_age: int | None = None
     acr_values: str | None = None
+    replaces: str | None = None
 
     def dump(self) -> bytes:
         """Return the login as bytes to seal."""
@@ -64,6 +67,14 @@ class Logins:
         name = names.login(browser, state)
         plain = self._open(await self._redis.take(name), name)
         return None if plain is None else Login.parse(plain)
+
+    async def latest_session(self, browser: str, key: str) -> str | None:
+        """Note the session that this browser was given; return the one before, if it is recent.
+
+        Two tabs may sign in at once; neither knows of the other's session when it begins.
+        """
+        before = await self._redis.swap(names.once("browser", browser), key.encode(), LOGIN_TTL)
+        return None if before is None else before.decode()
 
     async def keep_sign_out(self, handle: str, url: str) -> None:
         """Keep the address of the provider's sign-out, with its `id_token_hint`, for a minute."""

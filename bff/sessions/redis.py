@@ -67,6 +67,12 @@ class Redis:
         ttl = max(1, round(seconds * 1000))
         return bool(await answered(self.client.set(name, value, px=ttl, nx=fresh)))
 
+    async def swap(self, name: str, value: bytes, seconds: float) -> bytes | None:
+        """SET with a time to live; the value there was before, if any."""
+        ttl = max(1, round(seconds * 1000))
+        found: bytes | None = await answered(self.client.set(name, value, px=ttl, get=True))
+        return found
+
     async def ping(self) -> None:
         """Raise StoreUnavailableError unless Redis answers."""
         await answered(self.client.ping())

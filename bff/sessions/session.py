@@ -32,6 +32,21 @@ class Tokens:
     id_token: str
     scope: frozenset[str]
 
+    @classmethod
+    def granted(
+        cls,
+        *,
+        access_token: str,
+        expires_in: float | None,
+        refresh_token: str | None,
+        id_token: str,
+        scope: frozenset[str],
+        now: float,
+    ) -> Self:
+        """Return tokens that were given just now for `expires_in` seconds."""
+        expires_at = None if expires_in is None else now + expires_in
+        return cls(access_token, now, expires_at, refresh_token, id_token, scope)
+
     def expired(self, now: float) -> bool:
         """Whether the access token is past its time."""
         return self.expires_at is not None and now >= self.expires_at

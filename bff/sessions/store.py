@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bff.sessions import names
@@ -157,12 +157,13 @@ class SessionStore:
         args = [before, session.generation.to_bytes(8, "big"), sealed]
         return bool(await self._redis.run(SAVE, [name], args))
 
-    async def touch(self, session: Session) -> None:
-        """Note that the session is in use now, which puts off its idle end."""
+    async def touch(self, session: Session) -> Session:
+        """Note that the session is in use now, which puts off its idle end; return it so."""
         now = self.clock()
         ttl = min(self.lifetimes.idle, session.ends_at - now)
         args = [_milliseconds(now), max(1, round(ttl * 1000))]
         await self._redis.run(TOUCH, [names.record(session.key)], args)
+        return replace(session, last_used_at=now)
 
     async def end(self, key: str, reason: EndReason) -> Session | None:
         """End one session, for good and on every worker. Return what it was, None if unknown."""

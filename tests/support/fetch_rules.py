@@ -6,7 +6,7 @@ Source: RFC 6454, HTML Living Standard (sites), Secure Contexts section 3.1, Fet
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 
 def is_under(host: str, domain: str) -> bool:
@@ -60,3 +60,20 @@ def fetch_site(initiator: str, chain: list[str]) -> str:
     if all(origin(url) == origin(initiator) for url in chain):
         return "same-origin"
     return "same-site" if all(site(url) == site(initiator) for url in chain) else "cross-site"
+
+
+def origin_of_post(initiator: str | None, chain: list[str], referrer_policy: str) -> str:
+    """The `Origin` of a navigation that is no GET (Fetch, "append a request Origin header").
+
+    A page that sends no referrer has the origin `null` even to itself.
+    """
+    silent = "no-referrer" in [value.strip() for value in referrer_policy.split(",")]
+    if initiator is None or silent or len({origin(url) for url in chain}) > 1:
+        return "null"
+    return origin(initiator)
+
+
+def with_fragment(target: str, before: str) -> str:
+    """A redirect's target, with the fragment of the URL before it unless it has its own."""
+    fragment = urldefrag(before).fragment
+    return target if "#" in target or not fragment else f"{target}#{fragment}"

@@ -67,6 +67,7 @@ class Content:
     forms: list[Form] = field(default_factory=list[Form])
     links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     refresh: tuple[float, str] | None = None
+    referrer_policy: str = ""
 
 
 def read(html: str) -> Content:
@@ -117,6 +118,8 @@ class _Reader(HTMLParser):
                 self._in_title = True
             case "meta" if a.get("http-equiv", "").lower() == "refresh":
                 self._content.refresh = refresh_target(a.get("content", ""))
+            case "meta" if a.get("name", "").lower() == "referrer":
+                self._content.referrer_policy = a.get("content", "")
             case "a" if "href" in a:
                 self._link = (a["href"], "")
             case "form":

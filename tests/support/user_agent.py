@@ -10,18 +10,28 @@ Source: Fetch and HTML standards, Fetch Metadata, RFC 6265bis section 5.2.
 
 from __future__ import annotations
 
-import http.cookiejar
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from http.cookiejar import CookieJar as CookieJarOfTheClient
+from http.cookiejar import DefaultCookiePolicy
 from json import dumps
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urldefrag, urlencode, urljoin, urlsplit, urlunsplit
 
 import httpx2
 
 from tests.support.cookie_jar import CookieJar
-from tests.support.fetch_rules import fetch_metadata, fetch_site, origin, site
-from tests.support.page import Content, Form, read
+from tests.support.fetch_rules import (
+    fetch_metadata,
+    fetch_site,
+    origin,
+    origin_of_post,
+    site,
+    with_fragment,
+)
+from tests.support.history import Page, Visit
+
+if TYPE_CHECKING:
+    from tests.support.page import Form
 
 CHROME = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -34,37 +44,7 @@ SAFE = frozenset({"GET", "HEAD"})
 MAX_STEPS = 25
 FOLLOWED_REFRESH = 1.0  # seconds; a page that waits longer is meant to be read
 
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request and the head of its answer."""
-
-    method: str
-    url: str
-    sent: httpx2.Headers
-    status: int
-    headers: httpx2.Headers
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What the window shows."""
-
-    url: str
-    status: int
-    headers: httpx2.Headers
-    html: str
-    content: Content
-
-    @property
-    def forms(self) -> list[Form]:
-        """The page's forms in their order."""
-        return self.content.forms
-
-    @property
-    def path(self) -> str:
-        """Path of the address bar, without query."""
-        return urlsplit(self.url).path
+NO_COOKIES = CookieJarOfTheClient(DefaultCookiePolicy(allowed_domains=[]))  # ours keeps them
 
 
 class TooManyStepsError(Exception):
@@ -74,7 +54,7 @@ class TooManyStepsError(Exception):
 class UserAgent:
     """One window of one browser profile; windows that share `cookies` share the profile.
 
-    `base_url` is where paths lead before there is a page. `visits` lists every request made.
+    `base_url` is where paths lead (else the page that is shown). `visits` lists every request.
     `headers`, here and in every method, come on top of what a browser sends; None takes away.
     """
 
@@ -91,19 +71,14 @@ class UserAgent:
         self.cookies = CookieJar() if cookies is None else cookies
         self.visits: list[Visit] = []
         self.page: Page | None = None
-        self._headers: dict[str, str | None] = {
-            "User-Agent": CHROME,
-            "Accept-Language": "en",
-            **(headers or {}),
-        }
+        self._transport = transport
+        self._headers = {"User-Agent": CHROME, "Accept-Language": "en", **(headers or {})}
         self._client = httpx2.AsyncClient(
             transport=transport,
             trust_env=False,
             follow_redirects=False,
             timeout=timeout,
-            cookies=http.cookiejar.CookieJar(
-                http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
-            ),
+            cookies=NO_COOKIES,
         )
 
     async def __aenter__(self) -> Self:
@@ -118,7 +93,12 @@ class UserAgent:
 
     def another_tab(self) -> UserAgent:
         """A further window of the same profile, with its own history and connections."""
-        return UserAgent(self.base_url, cookies=self.cookies, headers=self._headers)
+        return UserAgent(
+            self.base_url,
+            cookies=self.cookies,
+            transport=self._transport,
+            headers=self._headers,
+        )
 
     async def navigate(
         self,
@@ -148,12 +128,11 @@ class UserAgent:
             response = await self._send(method, target, sent, headers, body)
             location = response.headers.get("location")
             if follow and response.status_code in REDIRECTS and location is not None:
-                target = _with_fragment(urljoin(target, location), target)
+                target = with_fragment(urljoin(target, location), target)
                 if response.status_code not in {307, 308} and method not in SAFE:
                     method, body = "GET", None
                 continue
-            html = response.text if _is_html(response) else ""
-            self.page = Page(target, response.status_code, response.headers, html, read(html))
+            self.page = Page.of(target, response)
             refresh = self.page.content.refresh
             if not follow or refresh is None or refresh[0] > FOLLOWED_REFRESH:
                 return self.page
@@ -166,7 +145,7 @@ class UserAgent:
         page = self._shown()
         for href, label in page.content.links:
             if text.lower() in label.lower():
-                return await self.navigate(href, initiator=page.url)
+                return await self.navigate(urljoin(page.url, href), initiator=page.url)
         raise LookupError(f"no link {text!r} among {page.content.links}")
 
     async def submit(
@@ -183,18 +162,12 @@ class UserAgent:
         the button to press, else the first. Raises LookupError for what is not there.
         """
         page = self._shown()
-        found = [
-            candidate
-            for place, candidate in enumerate(page.forms)
-            if (place == form if isinstance(form, int) else form(candidate))
-        ]
-        if not found:
-            raise LookupError(f"no such form on {page.path}: {page.content.text[:200]!r}")
-        pressed = found[0].button(button)
-        entries = found[0].entries(fields or {}, pressed)
-        action = (pressed and pressed.action) or found[0].action or page.url
+        chosen = page.form(form)
+        pressed = chosen.button(button)
+        entries = chosen.entries(fields or {}, pressed)
+        action = (pressed and pressed.action) or chosen.action or page.url
         target = urljoin(page.url, action)
-        if found[0].method == "POST":
+        if chosen.method == "POST":
             return await self.navigate(
                 target, method="POST", data=entries, initiator=page.url, follow=follow
             )
@@ -235,7 +208,7 @@ class UserAgent:
         return self.page
 
     def _resolve(self, url: str) -> str:
-        return urljoin(self.page.url if self.page is not None else self.base_url, url)
+        return urljoin(self.base_url or (self.page.url if self.page else ""), url)
 
     def _navigation_headers(
         self, method: str, chain: list[str], initiator: str | None
@@ -250,15 +223,9 @@ class UserAgent:
             **self._cookie(target, same_site=same_site, lax_allowed=method in SAFE),
         }
         if method not in SAFE:
-            headers["Origin"] = self._origin_of_post(chain, initiator)
+            policy = self.page.referrer_policy if self.page else ""
+            headers["Origin"] = origin_of_post(initiator, chain, policy)
         return headers
-
-    def _origin_of_post(self, chain: list[str], initiator: str | None) -> str:
-        policy = self.page.headers.get("referrer-policy", "") if self.page is not None else ""
-        silent = "no-referrer" in [value.strip() for value in policy.split(",")]
-        if initiator is None or silent or len({origin(url) for url in chain}) > 1:
-            return "null"
-        return origin(initiator)
 
     def _cookie(self, url: str, *, same_site: bool, lax_allowed: bool = False) -> dict[str, str]:
         value = self.cookies.header(url, same_site=same_site, lax_allowed=lax_allowed)
@@ -286,13 +253,3 @@ class UserAgent:
             Visit(method, url, response.request.headers, response.status_code, response.headers)
         )
         return response
-
-
-def _is_html(response: httpx2.Response) -> bool:
-    return response.headers.get("content-type", "").partition(";")[0].strip() == "text/html"
-
-
-def _with_fragment(target: str, before: str) -> str:
-    if urldefrag(target).fragment:
-        return target
-    return urljoin(target, f"#{urldefrag(before).fragment}") if "#" in before else target

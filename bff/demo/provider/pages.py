@@ -31,7 +31,7 @@ def page(template: str, status: int = 200, **context: object) -> HTMLResponse:
     nonce = secrets.token_urlsafe(16)
     html = _TEMPLATES.get_template(f"{template}.html").render(nonce=nonce, **context)
     policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}';"
+        f"default-src 'none'; img-src data:; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}';"
         " base-uri 'none'; frame-ancestors 'none'"
     )
     headers = NO_STORE | {

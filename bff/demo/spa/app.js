@@ -102,7 +102,8 @@ function showSignedOut() {
   say(
     'Nobody is signed in',
     'Sign in to call the API as yourself',
-    'The service signs you in for this page and keeps the tokens. The browser gets a cookie that no script can read.',
+    'The service signs you in for this page and keeps the tokens. ' +
+      'The browser gets a cookie that no script can read.',
   );
   if (ended) tellEnded();
   else tellState(false);
@@ -136,7 +137,9 @@ function showTrouble(error, first = '') {
     return;
   }
   const calm = known ? 'You are still signed in, nothing is lost.' : 'Signing in has to wait.';
-  $('trouble').replaceChildren(el('p', {}, el('b', {}, `${first}${what}.`), ` ${calm} Trying again every few seconds.`));
+  $('trouble').replaceChildren(
+    el('p', {}, el('b', {}, `${first}${what}.`), ` ${calm} Trying again every few seconds.`),
+  );
   $('trouble').hidden = false;
 }
 

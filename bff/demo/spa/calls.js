@@ -15,11 +15,11 @@ const ENDPOINTS = [
 const EXPLAINED = {
   400: ['This request was refused', 'Something about it is not as it should be.'],
   401: ['Sign in first', 'This endpoint only answers when it knows who is asking.'],
-  403: ['You may not see this', 'You are signed in, but this needs a right that you don’t have.'],
+  403: ['You may not see this', 'It needs a right that you don’t have.'],
   404: ['There is nothing here', 'The API knows no such address.'],
   429: ['Too many requests', 'Wait a little, then call again.'],
   502: ['The API is not there', 'The service could not reach it. Nothing is wrong with your session.'],
-  503: ['Not available right now', 'The service can’t reach something it needs. You are still signed in.'],
+  503: ['Not available right now', 'The service lacks something it needs. Nobody is signed out by that.'],
   504: ['The API is too slow', 'It did not answer in time. Nothing is wrong with your session.'],
 };
 
@@ -102,10 +102,10 @@ function success(seen) {
 function failure(seen) {
   const parts = [facts(seen), el('p', { className: 'fault' }, el('b', {}, title(seen)), ' ', advice(seen))];
   const { error, body } = seen;
-  if (error.requestId) {
-    parts.push(
-      el('p', { className: 'fine' }, 'Code ', el('code', {}, error.code), ', request ', el('code', {}, error.requestId)),
-    );
+  if (error.code !== 'unknown') {
+    const code = ['Code ', el('code', {}, error.code)];
+    const request = error.requestId ? [', request ', el('code', {}, error.requestId)] : [];
+    parts.push(el('p', { className: 'fine' }, ...code, ...request));
   }
   if (body) {
     parts.push(el('details', {}, el('summary', {}, 'The answer as it came'), pretty(body)));
@@ -131,5 +131,6 @@ function title({ status, error }) {
 
 function advice({ status, error }) {
   if (status === 0) return 'Is it still running? Call again when it is.';
-  return String(error.problem.detail ?? EXPLAINED[status]?.[1] ?? '');
+  const said = String(error.problem.detail ?? EXPLAINED[status]?.[1] ?? '');
+  return status === 403 && error.code !== 'csrf' ? `${said} Sign in as somebody who has it.` : said;
 }

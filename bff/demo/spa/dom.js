@@ -24,7 +24,7 @@ const JSON_TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\
 /** A value as indented JSON with its parts in different colours; a text as it is. */
 export function pretty(value) {
   const code = typeof value === 'string' ? el('code', {}, value) : colouredJson(value);
-  return el('pre', { tabIndex: 0, role: 'region', ariaLabel: 'Answer' }, code);
+  return el('pre', { tabIndex: 0, role: 'group', ariaLabel: 'Answer' }, code);
 }
 
 function colouredJson(value) {

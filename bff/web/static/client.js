@@ -40,7 +40,11 @@ export class BffError extends Error {
     this.problem = problem;
   }
 
-  /** The error that a response tells of. The response's own body stays unread. */
+  /**
+   * The error that a response tells of. The response's own body stays unread.
+   *
+   * @param {Response} response
+   */
   static async from(response) {
     let problem;
     if (/^application\/(problem\+)?json\b/i.test(response.headers.get('Content-Type') ?? '')) {
@@ -69,7 +73,8 @@ export async function session({ slide = true, signal } = {}) {
 
 /**
  * Leaves the page to sign in, and comes back to `returnTo`: a path or URL on this page's origin,
- * by default where the page is now, fragment included.
+ * by default where the page is now, fragment included. From another origin than the service's, it
+ * comes back to that path on the service's origin, without the fragment.
  *
  * @param {{returnTo?: string | URL, prompt?: string, loginHint?: string, acrValues?: string,
  *   maxAge?: number, uiLocales?: string}} [options] the rest is passed to the provider (OpenID

@@ -13,7 +13,8 @@
  *   accessTokenTtl  seconds
  *   accounts        login name to claims, beside those made up for every other login
  *
- * Output: JSON lines on standard output, first `{"ready": true, "issuer": ...}`, then events.
+ * Output: JSON lines on standard output, first `{"ready": true, "issuer": ...}`, then events;
+ * the library's own remarks come between them as plain text.
  * It ends on SIGTERM, and when its standard input is closed, so that it never outlives the tests.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';

@@ -1,0 +1,204 @@
+"""The door: every request passes here, once, in this order.
+
+1. It gets a request id and the client's address.
+2. Its path is judged on the raw bytes; a dangerous one goes no further.
+3. It goes to a page of the contract, to a route, or to the SPA; nothing under `/bff/` is proxied.
+4. What is raised before an answer began becomes problem details or a page; the log has the reason.
+5. The answer gets the headers that every answer has, and CORS for the origins that may call.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bff.errors import Code, Problem
+from bff.proxy.forwarded import TrustedProxies
+from bff.proxy.routes import BadPath, RouteTable, judge_path
+from bff.web.problems import problem_answer
+from bff.web.service import Service
+from bff.web.spa import SpaFolder, welcome
+
+MAX_TARGET = 16_384
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+PREFLIGHT_HEADERS = "Content-Type, X-CSRF, Accept, If-Match, If-None-Match, Range, X-Request-Id"
+PREFLIGHT_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+WS_POLICY_VIOLATION = 1008
+REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+
+log = structlog.get_logger("bff.request")
+Proxy = Callable[[Any, bytes, Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Where the door leads."""
+
+    service: Service
+    pages: ASGIApp
+    routes: RouteTable
+    http_proxy: Proxy
+    websocket_proxy: Proxy
+    spa: SpaFolder | None
+    dev_server: Any | None
+    trusted: TrustedProxies
+
+
+class Gate:
+    """The ASGI application, behind the lifespan."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        settings = rooms.service.settings
+        self._origins = {origin.encode() for origin in settings.allowed_origins}
+        self._common = [(b"x-content-type-options", b"nosniff")]
+        if not settings.loopback_http:
+            self._common.append((b"strict-transport-security", b"max-age=31536000"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket handshake."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        request_id, forwarded, origin = self._identify(headers)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        peer = scope.get("client")
+        state["client"] = self._rooms.trusted.client(peer[0] if peer else "", forwarded)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        answer = _Answer(send, self._additions(request_id, origin))
+        try:
+            await self._enter(scope, receive, answer, origin)
+        except Problem as problem:
+            await self._refuse(problem, scope, receive, answer)
+        except Exception as error:
+            log.exception("request.crashed", reason=type(error).__name__)
+            if answer.started:
+                raise
+            await self._refuse(Problem(Code.INTERNAL, "crash"), scope, receive, answer)
+
+    async def _enter(
+        self, scope: Scope, receive: Receive, send: _Answer, origin: bytes | None
+    ) -> None:
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if len(raw_path) + len(scope["query_string"]) > MAX_TARGET:
+            raise Problem(Code.TOO_LARGE, "target_too_long", status=431)
+        try:
+            judged = judge_path(raw_path)
+        except BadPath as error:
+            raise Problem(Code.BAD_PATH, str(error)) from None
+        websocket = scope["type"] == "websocket"
+        if not websocket:
+            if scope["method"] in REFUSED_METHODS:
+                raise Problem(Code.METHOD_NOT_ALLOWED, "method_refused")
+            if scope["method"] == "OPTIONS" and origin in self._origins:
+                await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+                await send({"type": "http.response.body", "body": b""})
+                return
+        if judged == b"/bff" or judged.startswith(b"/bff/"):
+            if websocket or judged != raw_path or b"%" in raw_path:
+                raise Problem(Code.NOT_FOUND, "reserved_path")
+            await self._rooms.pages(scope, receive, send)
+            return
+        route = self._rooms.routes.match(judged)
+        proxy = self._rooms.websocket_proxy if websocket else self._rooms.http_proxy
+        if route is not None:
+            await proxy(route, judged, scope, receive, send)
+        elif self._rooms.dev_server is not None:
+            await proxy(self._rooms.dev_server, judged, scope, receive, send)
+        elif websocket:
+            raise Problem(Code.NOT_FOUND, "no_route")
+        else:
+            await self._serve_spa(scope, receive, send, judged)
+
+    async def _serve_spa(self, scope: Scope, receive: Receive, send: Send, judged: bytes) -> None:
+        request = Request(scope, receive)
+        if self._rooms.spa is not None:
+            answer = await self._rooms.spa.answer(request, judged.decode())
+        elif judged == b"/" and scope["method"] in {"GET", "HEAD"}:
+            session = await self._rooms.service.access.session(scope["headers"], slide=False)
+            name = None if session is None else str(session.claims.get("name") or session.sub)
+            answer = welcome(name)
+        else:
+            raise Problem(Code.NOT_FOUND, "no_route")
+        await answer(scope, receive, send)
+
+    async def _refuse(
+        self, problem: Problem, scope: Scope, receive: Receive, send: _Answer
+    ) -> None:
+        level = log.error if problem.status >= 500 else log.info  # noqa: PLR2004
+        level("request.refused", code=problem.code, reason=problem.reason, status=problem.status)
+        method = scope.get("method", "GET")
+        answer = problem_answer(
+            problem,
+            Headers(scope=scope),
+            request_id=scope["state"]["request_id"],
+            path=scope.get("raw_path", b"/").decode("ascii", "replace"),
+            method=method,
+        )
+        if scope["type"] == "http":
+            await answer(scope, receive, send)
+        elif "websocket.http.response" in scope.get("extensions", {}):
+            await answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": WS_POLICY_VIOLATION})
+
+    def _identify(
+        self, headers: list[tuple[bytes, bytes]]
+    ) -> tuple[str, list[bytes], bytes | None]:
+        request_id = None
+        forwarded: list[bytes] = []
+        origin = None
+        for name, value in headers:
+            if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+                request_id = value.decode()
+            elif name == b"x-forwarded-for":
+                forwarded.append(value)
+            elif name == b"origin":
+                origin = value
+        return request_id or secrets.token_hex(16), forwarded, origin
+
+    def _additions(self, request_id: str, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+        added = [*self._common, (b"x-request-id", request_id.encode())]
+        if origin is not None and origin in self._origins:
+            added += [
+                (b"access-control-allow-origin", origin),
+                (b"access-control-allow-credentials", b"true"),
+                (b"access-control-expose-headers", b"X-Request-Id, Retry-After"),
+            ]
+        if self._origins:
+            added.append((b"vary", b"Origin"))
+        return added
+
+
+PREFLIGHT = [
+    (b"access-control-allow-methods", PREFLIGHT_METHODS.encode()),
+    (b"access-control-allow-headers", PREFLIGHT_HEADERS.encode()),
+    (b"access-control-max-age", b"600"),
+]
+
+
+class _Answer:
+    """The way out: adds the common headers to the head of an answer."""
+
+    def __init__(self, send: Send, additions: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._additions = additions
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+            self.started = True
+            names = {name for name, _ in self._additions if name != b"vary"}
+            kept = [pair for pair in message["headers"] if pair[0] not in names]
+            message = {**message, "headers": kept + self._additions}
+        elif message["type"] in {"websocket.accept", "websocket.close"}:
+            self.started = True
+        await self._send(message)

@@ -1,0 +1,55 @@
+"""Structured logs: one event a line, with a stable name, a reason code and the request id.
+
+Nothing that a stranger sent is formatted into a message, and no token, code, cookie or query is
+ever passed to a logger. What libraries log through `logging` comes out in the same form.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+LIBRARY_LEVELS = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.access": "CRITICAL"}
+
+
+def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None:
+    """Set up logging for this process. `form` None: `console` on a terminal, else `json`."""
+    if form is None:
+        form = "console" if stream.isatty() else "json"
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(sort_keys=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name, least in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True

@@ -1,0 +1,1 @@
+"""The proxy: routes and header rules decide, `http` and `websocket` carry requests upstream."""

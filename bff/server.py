@@ -1,0 +1,131 @@
+"""uvicorn's HTTP/1.1 protocol, made strict: what two servers could read in two ways is refused.
+
+uvicorn's own takes heads of any size, a missing, doubled or foreign-looking `Host`, absolute-form
+targets, and transfer codings other than chunked. RFC 9112 sections 3.2 and 6.1 say how a server
+must answer these: 400, or 431 for a head that is too large, and the connection is closed.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD = 65_536
+MAX_FIELDS = 128
+GRACE_SECONDS = 25
+KEEP_ALIVE_SECONDS = 75
+MAX_MESSAGE = 16_777_216
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus) -> None:
+        self.status = status
+
+
+class StrictHttpProtocol(HttpToolsProtocol):
+    """One connection from a client."""
+
+    _head_size = 0
+
+    def on_message_begin(self) -> None:
+        """Begin to count the head."""
+        super().on_message_begin()
+        self._head_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Count a piece of the request target."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header field; httptools also reports trailers here, which have no more use."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+        if len(self.headers) > MAX_FIELDS:
+            raise _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Judge target and framing before anything else happens."""
+        target = self.url
+        if not target.startswith(b"/") or b"#" in target:
+            raise _Refused(HTTPStatus.BAD_REQUEST)
+        hosts = lengths = 0
+        codings: list[bytes] = []
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                lengths += 1
+            elif name == b"transfer-encoding":
+                codings.append(value.strip().lower())
+        old = self.parser.get_http_version() == "1.0"
+        if hosts > 1 or (hosts == 0 and not old) or lengths > 1:
+            raise _Refused(HTTPStatus.BAD_REQUEST)
+        if codings and (codings != [b"chunked"] or lengths or old):
+            raise _Refused(HTTPStatus.BAD_REQUEST)
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what the client sent; a refusal closes the connection."""
+        try:
+            super().data_received(data)
+        except _Refused as refused:
+            self._refuse(refused.status)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser could not read, or what a callback refused inside it."""
+        del msg
+        self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _count(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > MAX_HEAD:
+            raise _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        if self.transport.is_closing():
+            return
+        code = "too_large" if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else "bad_request"
+        body = (
+            f'{{"type":"about:blank","title":"{status.phrase}","status":{status.value},'
+            f'"code":"{code}"}}'
+        ).encode()
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (status.value, status.phrase.encode(), len(body), body)
+        )
+        self.transport.close()
+
+
+def server_options() -> dict[str, Any]:
+    """Return the options of uvicorn that the service needs, for `uvicorn.Config` or `run`."""
+    return {
+        "http": StrictHttpProtocol,
+        "loop": "uvloop" if _has_uvloop() else "asyncio",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "ws": "websockets-sansio",
+        "ws_max_size": MAX_MESSAGE,
+    }
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401, PLC0415
+    except ImportError:
+        return False
+    return True
+
+
+def make_server(app: Any, host: str, port: int) -> uvicorn.Server:
+    """Return a server in this process for an application object."""
+    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **server_options()))

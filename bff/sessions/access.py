@@ -1,0 +1,57 @@
+"""Who is calling, with a token that can be used: what the proxy and the pages ask of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from bff.errors import StoreUnavailableError
+from bff.sessions import names
+from bff.sessions.client_token import ClientToken
+from bff.sessions.cookies import Cookie
+from bff.sessions.refresh import Refresher
+from bff.sessions.session import Session
+from bff.sessions.store import SessionStore
+
+log = structlog.get_logger("bff.access")
+
+
+class Access:
+    """Finds the session of a request and keeps it usable."""
+
+    def __init__(
+        self, cookie: Cookie, store: SessionStore, refresher: Refresher, client_token: ClientToken
+    ) -> None:
+        self.cookie = cookie
+        self.store = store
+        self._refresher = refresher
+        self._client_token = client_token
+
+    async def session(
+        self, headers: Sequence[tuple[bytes, bytes]], *, slide: bool = True
+    ) -> Session | None:
+        """Return the live session of a request; using it puts off its idle end, if `slide`.
+
+        Raises StoreUnavailableError, but only to a browser that carries a cookie we signed.
+        """
+        identifier = self.cookie.read(headers)
+        if identifier is None:
+            return None
+        session = await self.store.load(names.session_key(identifier))
+        if session is None or not slide:
+            return session
+        if session.touch_due(self.store.clock(), self.store.lifetimes.idle):
+            try:
+                return await self.store.touch(session)
+            except StoreUnavailableError as error:
+                log.warning("session.touch_failed", reason=error.reason)
+        return session
+
+    async def fresh(self, session: Session, *, force: bool = False) -> Session | None:
+        """Return the session with a usable access token; None where it has none any more."""
+        return await self._refresher.fresh(session, force=force)
+
+    async def client_token(self) -> str:
+        """Return the service's own access token, for routes with `auth: client`."""
+        return await self._client_token.get()

@@ -1,0 +1,188 @@
+"""A fresh access token, once for all who ask.
+
+Providers that rotate refresh tokens revoke the whole family when one is used twice, so a refresh
+must happen once over all requests, workers and machines:
+
+1. in one process all who ask share one flight, which finishes though the browser has gone;
+2. over all processes a lease in Redis is held while the provider is asked;
+3. who gets the lease reads the record again before asking: perhaps it is done;
+4. the new tokens are saved by compare-and-set, so that an ended session stays ended.
+
+Only `invalid_grant`, or an ID token about somebody else, ends the session. Any other failure leaves
+it, and the old access token is used while it lives; the provider is then left alone for a growing
+while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc import token_endpoint
+from bff.oidc.grants import Grant, InvalidGrantError, RefusedError
+from bff.oidc.keys import BadTokenError, unverified_claims
+from bff.oidc.provider import Provider
+from bff.oidc.tokens import check_refreshed_id_token
+from bff.sessions import names
+from bff.sessions.redis import Redis, Script
+from bff.sessions.session import Session, Tokens
+from bff.sessions.store import EndReason, SessionStore
+
+LEASE_SECONDS = 15.0
+WAIT_SECONDS = 12.0
+POLL_SECONDS = 0.05
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+
+RELEASE = Script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+""")
+
+log = structlog.get_logger("bff.refresh")
+
+
+class Refresher:
+    """Refreshes sessions of one provider."""
+
+    def __init__(
+        self, provider: Provider, store: SessionStore, redis: Redis, clock: Callable[[], float]
+    ) -> None:
+        self._provider = provider
+        self._store = store
+        self._redis = redis
+        self._clock = clock
+        self._flights: dict[str, asyncio.Task[Session | None]] = {}
+        self._pause = 0.0
+        self._closed_until = 0.0
+
+    async def fresh(self, session: Session, *, force: bool = False) -> Session | None:
+        """Return the session with an access token that can be used.
+
+        None means that it has none: the session ended, or its access token is past its time and
+        there is no refresh token. With `force` the tokens are refreshed now, whatever their time;
+        then, and where the old token has expired, a provider that fails raises
+        ProviderUnavailableError.
+        """
+        now = self._clock()
+        tokens = session.tokens
+        if not force and not tokens.due(now):
+            return session
+        if tokens.refresh_token is None:
+            return None if tokens.expired(now) else session
+        if now < self._closed_until and not force:
+            return self._stale(session, "provider_failing")
+        flight = self._flights.get(session.key)
+        if flight is None:
+            flight = asyncio.create_task(self._refresh(session), name="refresh")
+            self._flights[session.key] = flight
+            flight.add_done_callback(lambda done: self._landed(session.key, done))
+        try:
+            return await asyncio.shield(flight)
+        except (ProviderUnavailableError, RefusedError) as error:
+            if force:
+                raise ProviderUnavailableError(error.reason) from None
+            return self._stale(session, error.reason)
+
+    async def aclose(self) -> None:
+        """Wait for the refreshes in flight: their tokens must not be lost."""
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+
+    def _landed(self, key: str, flight: asyncio.Task[Session | None]) -> None:
+        self._flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()
+
+    def _stale(self, session: Session, reason: str) -> Session:
+        if session.tokens.expired(self._clock()):
+            raise ProviderUnavailableError(reason)
+        return session
+
+    async def _refresh(self, seen: Session) -> Session | None:
+        holder = secrets.token_hex(16)
+        lease = names.lease(seen.key)
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        while not await self._redis.put(lease, holder.encode(), LEASE_SECONDS, fresh=True):
+            if asyncio.get_running_loop().time() > deadline:
+                raise ProviderUnavailableError("refresh_lease_timeout")
+            await asyncio.sleep(POLL_SECONDS)
+            current = await self._store.load(seen.key)
+            if current is None or current.generation != seen.generation:
+                return current
+        try:
+            current = await self._store.load(seen.key)
+            if current is None or current.generation != seen.generation:
+                return current
+            return await self._ask(current)
+        finally:
+            await self._redis.run(RELEASE, [lease], [holder])
+
+    async def _ask(self, session: Session) -> Session | None:
+        assert session.tokens.refresh_token is not None
+        try:
+            grant = await token_endpoint.refresh(self._provider, session.tokens.refresh_token)
+            tokens = await self._judge(session, grant)
+        except InvalidGrantError:
+            return await self._lost(session, EndReason.REVOKED)
+        except BadTokenError as error:
+            if error.reason == "sub_changed":
+                return await self._lost(session, EndReason.WRONG_USER)
+            self._failed(error.reason)
+            raise RefusedError(f"id_token_{error.reason}") from None
+        except (RefusedError, ProviderUnavailableError) as error:
+            self._failed(error.reason)
+            raise
+        self._pause = self._closed_until = 0.0
+        fresh = session.with_tokens(tokens)
+        if await self._store.save(fresh):
+            log.info("session.refreshed", session=session.display_id)
+            return fresh
+        log.info("session.refresh_too_late", session=session.display_id)
+        if tokens.refresh_token is not None and await self._store.load(session.key) is None:
+            await self._revoke(tokens.refresh_token)
+        return await self._store.load(session.key)
+
+    async def _judge(self, session: Session, grant: Grant) -> Tokens:
+        now = self._clock()
+        old = session.tokens
+        if grant.id_token is not None:
+            check_refreshed_id_token(
+                await self._provider.verified(grant.id_token),
+                self._provider.registration.policy,
+                now,
+                sub=session.sub,
+                login_claims=unverified_claims(old.id_token),
+                access_token=grant.access_token,
+            )
+        return Tokens.granted(
+            access_token=grant.access_token,
+            expires_in=grant.expires_in,
+            refresh_token=grant.refresh_token or old.refresh_token,
+            id_token=grant.id_token or old.id_token,
+            scope=old.scope if grant.scope is None else grant.scope,
+            now=now,
+        )
+
+    async def _lost(self, session: Session, reason: EndReason) -> Session | None:
+        current = await self._store.load(session.key)
+        if current is not None and current.generation != session.generation:
+            return current
+        await self._store.end(session.key, reason)
+        log.warning("session.ended", session=session.display_id, reason=reason)
+        return None
+
+    async def _revoke(self, refresh_token: str) -> None:
+        try:
+            await token_endpoint.revoke(self._provider, refresh_token, "refresh_token")
+        except (RefusedError, ProviderUnavailableError) as error:
+            log.warning("token.revocation_failed", reason=error.reason)
+
+    def _failed(self, reason: str) -> None:
+        self._pause = min(max(FIRST_PAUSE, self._pause * 2), LONGEST_PAUSE)
+        self._closed_until = self._clock() + self._pause
+        log.warning("session.refresh_failed", reason=reason, pause=self._pause)
+

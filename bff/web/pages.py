@@ -1,0 +1,102 @@
+"""How answers of our own look: pages, JSON, redirects, and the security headers of each kind.
+
+A page has no script, one style under a nonce, and is never framed. JSON can be read by this origin
+alone. Nothing of ours is ever stored by a cache.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.responses import Response
+
+HERE = Path(__file__).parent
+TEMPLATES = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; base-uri 'none'; "
+    "frame-ancestors {ancestors}"
+)
+JSON_POLICY = "default-src 'none'; frame-ancestors 'none'"
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def page(
+    template: str,
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    ancestors: str = "'none'",
+    **values: object,
+) -> Response:
+    """Return a page made of a template. `ancestors` says who may frame it (CSP Level 3)."""
+    nonce = secrets.token_urlsafe(16)
+    body = TEMPLATES.get_template(template).render(nonce=nonce, **values)
+    framing = {"X-Frame-Options": "DENY"} if ancestors == "'none'" else {}
+    return Response(
+        body,
+        status,
+        {
+            **NO_STORE,
+            "Content-Security-Policy": PAGE_POLICY.format(nonce=nonce, ancestors=ancestors),
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            **framing,
+            **(headers or {}),
+        },
+        media_type="text/html",
+    )
+
+
+def json_answer(
+    value: Mapping[str, Any],
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """Return a JSON answer that no cache keeps and no other origin embeds."""
+    return Response(
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(),
+        status,
+        {
+            **NO_STORE,
+            "Content-Security-Policy": JSON_POLICY,
+            "Cross-Origin-Resource-Policy": "same-origin",
+            **(headers or {}),
+        },
+        media_type=media_type,
+    )
+
+
+def redirect(url: str, *, status: int = 303) -> Response:
+    """Return a redirect. `url` must be made of settings and discovery, or judged before."""
+    return Response(
+        None,
+        status,
+        {**NO_STORE, "Location": url, "Referrer-Policy": "no-referrer"},
+    )
+
+
+def wants_page(headers: Mapping[str, str]) -> bool:
+    """Whether a person's browser navigates here, so that a page is the right answer."""
+    mode = headers.get("sec-fetch-mode")
+    if mode is not None:
+        return mode == "navigate"
+    return "text/html" in headers.get("accept", "")
+
+
+def timestamp(seconds: float) -> str:
+    """Return seconds since the epoch as RFC 3339 in UTC, to the second."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
