@@ -92,6 +92,7 @@ class Gate:
             raise Problem(Code.TOO_LARGE, "target_too_long", status=431)
         try:
             judged = judge_path(raw_path)
+            route = self._rooms.routes.match(judged)
         except BadPath as error:
             raise Problem(Code.BAD_PATH, str(error)) from None
         websocket = scope["type"] == "websocket"
@@ -107,7 +108,6 @@ class Gate:
                 raise Problem(Code.NOT_FOUND, "reserved_path")
             await self._rooms.pages(scope, receive, send)
             return
-        route = self._rooms.routes.match(judged)
         proxy = self._rooms.websocket_proxy if websocket else self._rooms.http_proxy
         if route is not None:
             await proxy(route, judged, scope, receive, send)

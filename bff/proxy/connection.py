@@ -10,12 +10,13 @@ Flow: `start` writes the head and begins to send a streamed body in a task of it
 returns gives the response once its head is here; the body goes to the response's buffer. The end of
 the answer hands the connection back to its owner before the reader has read it.
 
-Source: RFC 9112 sections 7.1 (chunked), 9.3 (persistence), 9.5 (failures), 9.6 (closing).
+Source: RFC 9112 sections 7.1 (chunked), 9.3 (persistence), 9.5 to 9.8 (failures, closing).
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -169,7 +170,7 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> None:
         """End a body that only the end of the connection ends; everything else is cut short."""
         response = self._response
-        if response is not None and self._parser.feed_eof():
+        if response is not None and _in_order(self._transport) and self._parser.feed_eof():
             self._finish(response)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -254,6 +255,19 @@ class UpstreamConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever ends the body ends the exchange
             self._sender = None
             self._fail(error)
+
+
+def _in_order(transport: asyncio.Transport) -> bool:
+    """Whether TLS, where there is any, was closed by its peer: by close_notify, not by a cut."""
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return bool(tls.read(1) == b"")
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False
 
 
 async def _wait(gone: Callable[[], Awaitable[None]]) -> None:

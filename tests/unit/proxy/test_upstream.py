@@ -31,7 +31,12 @@ async def fetch(pool: UpstreamPool, head: RequestHead = GET, body: bytes | None 
 
 async def test_the_head_goes_out_byte_for_byte() -> None:
     """Target, names and values are what the caller gave, in that order."""
-    headers = [(b"host", b"api:1"), (b"X-Odd", b"\xe9  a\t"), (b"accept", b"*/*"), (b"accept", b"b")]
+    headers = [
+        (b"host", b"api:1"),
+        (b"X-Odd", b"\xe9  a\t"),
+        (b"accept", b"*/*"),
+        (b"accept", b"b"),
+    ]
     async with raw_upstream(answering(OK)) as upstream:
         await fetch(upstream.pool, RequestHead(b"GET", b"/a%2e%41|\"'?a=1&a=%20'", headers))
         assert upstream.requests == [

@@ -100,7 +100,12 @@ async def test_a_certificate_for_another_name_is_refused(certificate: Path) -> N
 async def test_an_upstream_without_tls_is_refused(certificate: Path) -> None:
     """There is no way back to plain text."""
     client = ssl.create_default_context(cafile=str(certificate))
-    async with raw_upstream(answering(OK)) as upstream:
+
+    async def handle(peer: Peer) -> None:
+        await peer.say(b"220 something else\r\n")
+        await peer.until_closed()
+
+    async with raw_upstream(handle) as upstream:
         pool = type(upstream.pool)(
             upstream.pool.address._replace(scheme="https"), ssl_context=client
         )

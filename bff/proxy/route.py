@@ -1,0 +1,103 @@
+"""A route: its policy, what it sends on, and whom it lets pass. Pure.
+
+Rules: the target that goes out is the bytes that came in, only moved under the upstream's base path;
+scopes and claims are compared as they are, `true` is not 1, and a missing one is never enough.
+
+Source: contract, section 5; RFC 9470 for the step-up.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from bff.proxy.wire import Address
+
+Auth = Literal["user", "optional", "client", "none"]
+_QUERY = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path prefix with its upstream and policy (contract, section 5).
+
+    `prefix` is in the form for matching, without a slash at its end (`b""` is the root);
+    `base_path` is that of the upstream's URL, likewise. `claims` holds pairs of a name and the
+    values accepted. `timeout` is in seconds.
+    """
+
+    prefix: bytes
+    upstream: Address
+    base_path: bytes = b""
+    strip_prefix: bool = False
+    auth: Auth = "user"
+    scopes: frozenset[str] = frozenset()
+    claims: tuple[tuple[str, tuple[str | int | float | bool, ...]], ...] = ()
+    acr: str | None = None
+    cookies: bool = False
+    timeout: float = 60.0
+
+    @property
+    def name(self) -> str:
+        """The prefix, for people and logs."""
+        return self.prefix.decode("ascii") or "/"
+
+    @property
+    def restricted(self) -> bool:
+        """Whether a session alone is not enough."""
+        return bool(self.scopes or self.claims or self.acr is not None)
+
+
+def target(route: Route, raw_path: bytes, query: bytes) -> bytes:
+    """Return the request target for the upstream: the bytes that came, under its base path.
+
+    `raw_path` has been judged and matched. A byte that no URL may hold, which can only stand in the
+    query, goes out percent-encoded; so does `#`, which would begin a fragment.
+    """
+    path = raw_path
+    if route.strip_prefix:
+        for _ in range(route.prefix.count(b"/")):
+            slash = path.find(b"/", 1)
+            path = path[slash:] if slash > 0 else b""
+    path = route.base_path + path or b"/"
+    if not query:
+        return path
+    if query.translate(None, _QUERY):
+        query = b"".join(bytes((byte,)) if byte in _QUERY else b"%%%02X" % byte for byte in query)
+    return path + b"?" + query
+
+
+class Verdict(enum.Enum):
+    """What a route says to a session."""
+
+    OK = "ok"
+    FORBIDDEN = "forbidden"
+    STEP_UP = "step_up"
+
+
+def permits(
+    route: Route, granted: frozenset[str], claims: Mapping[str, object], acr: str | None
+) -> Verdict:
+    """Return whether a session may use a route.
+
+    `granted` are the scopes of its access token. What no new sign-in would mend comes first.
+    """
+    if not route.scopes <= granted:
+        return Verdict.FORBIDDEN
+    for name, accepted in route.claims:
+        value = claims.get(name)
+        values: Iterable[object] = (
+            cast("list[object]", value) if isinstance(value, list) else (value,)
+        )
+        if not any(_same(one, other) for one in values for other in accepted):
+            return Verdict.FORBIDDEN
+    if route.acr is not None and acr != route.acr:
+        return Verdict.STEP_UP
+    return Verdict.OK
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two JSON values are the same: `true` is not 1."""
+    return isinstance(one, bool) is isinstance(other, bool) and one == other

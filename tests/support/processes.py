@@ -1,0 +1,164 @@
+"""The service and what it needs, as processes of their own, for tests over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bff.sessions.embedded import find_server
+
+PATIENCE = 30.0
+SECRET = "a secret for tests that is long enough " * 2  # noqa: S105 - not one of anybody's
+CLIENT_ID = "demo-spa-bff"
+CLIENT_SECRET = "dev-secret:with/odd+chars %and=more"  # noqa: S105
+
+
+class DidNotStartError(Exception):
+    """A process ended, or did not answer in time; the text has what it printed."""
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Process:
+    """A child process; what it prints goes to a file."""
+
+    popen: subprocess.Popen[bytes]
+    output: Path
+
+    def text(self) -> str:
+        """Return what it has printed so far."""
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self, patience: float = 15.0) -> int:
+        """End it as an operator would, with SIGTERM; SIGKILL after `patience` seconds."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+            try:
+                self.popen.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait()
+                raise
+        return self.popen.returncode
+
+
+def start(
+    arguments: list[str], output: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Process:
+    """Start a child of this python; its output, both streams, goes to `output`."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BFF_")}
+    with output.open("wb") as sink:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
+            cwd=cwd or Path(__file__).parents[2],
+            start_new_session=True,
+        )
+    return Process(popen, output)
+
+
+def wait_for(url: str, process: Process, status: int = 200) -> None:
+    """Wait until `url` answers with `status`. Raises DidNotStartError."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.popen.poll() is not None:
+            raise DidNotStartError(f"{url}: exit code {process.popen.returncode}\n{process.text()}")
+        with contextlib.suppress(OSError):
+            try:
+                with urllib.request.urlopen(url, timeout=2) as answer:
+                    if answer.status == status:
+                        return
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code == status:
+                    return
+        time.sleep(0.03)
+    raise DidNotStartError(f"{url}: no answer in {PATIENCE} s\n{process.text()}")
+
+
+@dataclass
+class Service:
+    """A running `bff serve`."""
+
+    base_url: str
+    process: Process
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Every line that it logged so far."""
+        lines = self.process.text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Every log line of one event."""
+        return [line for line in self.log if line.get("event") == name]
+
+    def stop(self) -> int:
+        """End it with SIGTERM; return its exit code."""
+        return self.process.stop()
+
+
+@dataclass(frozen=True)
+class DevProvider:
+    """A running dev provider, registered for one service."""
+
+    issuer: str
+    audience: str
+    process: Process
+    client_id: str = CLIENT_ID
+    client_secret: str = CLIENT_SECRET
+
+    def settings(self) -> dict[str, str]:
+        """Return the variables that point the service at this provider."""
+        return {
+            "BFF_ISSUER": self.issuer,
+            "BFF_CLIENT_ID": self.client_id,
+            "BFF_CLIENT_SECRET": self.client_secret,
+            "BFF_SCOPES": "openid profile email offline_access orders:read",
+        }
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """Run a Redis server of its own without persistence; give its URL."""
+    port = port or free_port()
+    process = subprocess.Popen(
+        [find_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
+         "no", "--dir", str(folder), "--logfile", str(folder / f"redis-{port}.log")],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DidNotStartError("redis-server")
+            time.sleep(0.02)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
