@@ -27,7 +27,9 @@ from bff.oidc.provider import Provider, Registration
 from bff.oidc.tokens import Policy
 from bff.proxy.forwarded import TrustedProxies
 from bff.proxy.http import HttpProxy
-from bff.proxy.routes import Route, RouteFaults, RouteTable, parse_routes
+from bff.proxy.route import Route
+from bff.proxy.route_config import RouteFaults, parse_routes
+from bff.proxy.routes import RouteTable
 from bff.proxy.websocket import WebSocketProxy
 from bff.sessions.access import Access
 from bff.sessions.client_token import ClientToken
@@ -293,7 +295,7 @@ def create_pages(service: Service) -> FastAPI:
             method="POST",
         )
 
-    for kind in (Problem, HTTPException, RequestValidationError):
+    for kind in (Problem, HTTPException, RequestValidationError, Exception):
         pages.add_exception_handler(kind, refuse)
     return pages
 
@@ -305,5 +307,7 @@ def _translated(error: Exception) -> Problem:
         if error.status_code == 405:  # noqa: PLR2004
             allow = (error.headers or {}).get("Allow", "GET")
             return Problem(Code.METHOD_NOT_ALLOWED, "method", headers=(("Allow", allow),))
-    return Problem(Code.BAD_REQUEST, "malformed_request")
+    if isinstance(error, HTTPException | RequestValidationError):
+        return Problem(Code.BAD_REQUEST, "malformed_request")
+    return Problem(Code.INTERNAL, "crash")
 

@@ -80,6 +80,8 @@ class Gate:
             await self._refuse(problem, scope, receive, answer)
         except Exception as error:
             log.exception("request.crashed", reason=type(error).__name__)
+            if answer.complete:
+                return
             if answer.started:
                 raise
             await self._refuse(Problem(Code.INTERNAL, "crash"), scope, receive, answer)
@@ -192,6 +194,7 @@ class _Answer:
         self._send = send
         self._additions = additions
         self.started = False
+        self.complete = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
@@ -201,4 +204,6 @@ class _Answer:
             message = {**message, "headers": kept + self._additions}
         elif message["type"] in {"websocket.accept", "websocket.close"}:
             self.started = True
+        elif message["type"] == "http.response.body":
+            self.complete = not message.get("more_body", False)
         await self._send(message)

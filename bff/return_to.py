@@ -46,6 +46,7 @@ def safe_return_to(value: str | None) -> str:
 
 def _spells_bff(segment: str) -> bool:
     """Whether a segment reads `bff` once its percent-encoded letters are decoded."""
-    return segment.replace("%62", "b").replace("%66", "f").replace("%42", "b").replace(
-        "%46", "f"
-    ) == "bff"
+    return (
+        segment.replace("%62", "b").replace("%66", "f").replace("%42", "b").replace("%46", "f")
+        == "bff"
+    )

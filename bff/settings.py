@@ -322,7 +322,9 @@ class Settings(BaseSettings):
         for origin in origins:
             parts = _url(str(origin))
             if parts.scheme not in {"http", "https"} or _origin(parts) != origin:
-                raise ValueError("must hold exact origins, such as https://www.example.com, never *")
+                raise ValueError(
+                    "must hold exact origins, such as https://www.example.com, never *"
+                )
             if parts.scheme == "http" and not is_loopback(parts.hostname):
                 raise ValueError("must hold https origins; http is only for a loopback host")
         return frozenset(origins)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,8 +29,8 @@ from bff import logs
 from bff.app import create_app, kept_secret
 from bff.demo.api import create_api
 from bff.demo.provider import Client, ProviderConfig, create_provider
-from bff.demo.provider.users import USERS
-from bff.proxy.routes import parse_routes
+from bff.demo.provider.users import USERS, User
+from bff.proxy.route_config import parse_routes
 from bff.server import server_options
 from bff.sessions.embedded import EmbeddedRedis, NoRedisServerError, data_dir
 from bff.settings import Settings
@@ -162,17 +161,20 @@ async def _started(server: uvicorn.Server, task: asyncio.Task[Any]) -> None:
 
 
 def _service(addresses: Addresses, redis_url: str, secret: str) -> ASGIApp:
-    settings = Settings(
-        base_url=addresses.service,
-        issuer=addresses.provider,
-        client_id=CLIENT_ID,
-        client_secret=SecretStr(secret),
-        scopes=("openid", "profile", "email", "offline_access", "orders:read"),
-        redis_url=SecretStr(redis_url),
-        secret=(SecretStr(secret),),
-        spa=str(SPA),
-        log_format="console",
-        log_level="warning",
+    # Validated as they are: what the environment says about another service means nothing here.
+    settings = Settings.model_validate(
+        {
+            "base_url": addresses.service,
+            "issuer": addresses.provider,
+            "client_id": CLIENT_ID,
+            "client_secret": secret,
+            "scopes": "openid profile email offline_access orders:read",
+            "redis_url": redis_url,
+            "secret": secret,
+            "spa": str(SPA),
+            "log_format": "console",
+            "log_level": "warning",
+        }
     )
     routes = parse_routes(
         {
@@ -215,13 +217,18 @@ def _welcome(console: Console, addresses: Addresses, folder: Path) -> None:
     table.add_row("Redis", Text(str(folder), style="dim"), "sessions live through a restart")
     users = Table(box=None, show_header=False, padding=(0, 3, 0, 2))
     for user in USERS:
-        users.add_row(Text(user.preferred_username, style="bold"), user.name, user.description)
+        users.add_row(Text(user.sub, style="bold"), user.name, _powers(user))
     console.print("\nThe demo runs.\n", style="bold green")
     console.print(table)
     console.print("\n  Sign in as one of these; no password is asked for.\n", style="bold")
     console.print(users)
     console.print("\n  Ctrl-C ends everything.", style="dim")
     sys.stdout.flush()
+
+
+def _powers(user: User) -> str:
+    scopes = " ".join(user.api_scopes) or "no scope of the API"
+    return f"role {user.roles[0]}, {scopes}"
 
 
 def _free(port: int) -> bool:

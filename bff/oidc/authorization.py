@@ -71,21 +71,24 @@ class Options:
             values = prompt.split(" ")
             if not set(values) <= PROMPTS or ("none" in values and len(values) > 1):
                 raise BadOptionError("prompt")
-        texts = {name: query.get(name) or None for name in ("login_hint", "acr_values", "ui_locales")}
+        texts = {
+            name: query.get(name) or None for name in ("login_hint", "acr_values", "ui_locales")
+        }
         for name, text in texts.items():
             if text is not None and (len(text) > MAX_HINT or not text.isprintable()):
                 raise BadOptionError(name)
         max_age = query.get("max_age") or None
         if max_age is not None and not (
-            max_age.isascii() and max_age.isdigit() and len(max_age) < 10 and int(max_age) <= MAX_MAX_AGE  # noqa: PLR2004
+            max_age.isascii()
+            and max_age.isdigit()
+            and len(max_age) < 10
+            and int(max_age) <= MAX_MAX_AGE  # noqa: PLR2004
         ):
             raise BadOptionError("max_age")
         seconds = None if max_age is None else int(max_age)
         if prompt == "none" and seconds == 0:
             raise BadOptionError("max_age")
-        return cls(
-            prompt, texts["login_hint"], texts["acr_values"], seconds, texts["ui_locales"]
-        )
+        return cls(prompt, texts["login_hint"], texts["acr_values"], seconds, texts["ui_locales"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,6 @@ def _is_token(value: object) -> bool:
 def _lifetime(value: object) -> float | None:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:12])
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         return None
     return float(min(value, MAX_LIFETIME))

@@ -79,9 +79,7 @@ class ProviderClient:
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         """GET without client authentication."""
-        return await self._answer(
-            self._client.get(url, headers=headers, auth=None, withhold_token=True)
-        )
+        return await self._answer(self._client.get(url, headers=headers, auth=None))
 
     async def post(self, url: str, form: Mapping[str, str], method: str) -> httpx2.Response:
         """POST a form with client authentication `method`."""

@@ -144,7 +144,9 @@ def _candidates(
         for key in keys
         if key.kty == kty
         and (crv is None or key.crv == crv)
-        and (key.alg is None or SAME_ALGORITHM.get(key.alg, key.alg) == SAME_ALGORITHM.get(alg, alg))
+        and (
+            key.alg is None or SAME_ALGORITHM.get(key.alg, key.alg) == SAME_ALGORITHM.get(alg, alg)
+        )
     ]
     return fitting if kid is None else [key for key in fitting if key.kid == kid]
 
@@ -168,7 +170,9 @@ def _import_key(member: Any) -> VerificationKey | None:
     kid, alg, crv = member.get("kid"), member.get("alg"), member.get("crv")
     if not all(value is None or isinstance(value, str) for value in (kid, alg, crv)):
         return None
-    public = {name: member.get(name) for name in ("kty", "crv", "x", "y", "n", "e") if name in member}
+    public = {
+        name: member.get(name) for name in ("kty", "crv", "x", "y", "n", "e") if name in member
+    }
     try:
         key = _public_key(kty, crv, public)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):

@@ -21,7 +21,14 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.client_auth import assertion, basic, choose_method, load_key
 from bff.oidc.http import ProviderClient
 from bff.oidc.json import BadJsonError, parse_object
-from bff.oidc.keys import UnknownKeyError, VerificationKey, Verified, client_secret_key, import_keys, verify
+from bff.oidc.keys import (
+    UnknownKeyError,
+    VerificationKey,
+    Verified,
+    client_secret_key,
+    import_keys,
+    verify,
+)
 from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
 from bff.oidc.tokens import Policy
 
@@ -166,6 +173,9 @@ class Provider:
                     await self._fetch_keys()
                 pause = FRESH_FOR
             except ProviderUnavailableError:
+                pause = min(pause * 2, LONGEST_PAUSE) if pause < FRESH_FOR else FIRST_PAUSE
+            except Exception:  # a fault of ours must not end the watch
+                log.exception("provider.keeper_crashed", issuer=self.issuer)
                 pause = min(pause * 2, LONGEST_PAUSE) if pause < FRESH_FOR else FIRST_PAUSE
             await asyncio.sleep(pause)
 

@@ -31,9 +31,7 @@ async def exchange(provider: Provider, code: str, code_verifier: str, redirect_u
 
 async def refresh(provider: Provider, refresh_token: str) -> Grant:
     """Exchange a refresh token (RFC 6749 6). The scope stays as it was granted."""
-    return await _grant(
-        provider, {"grant_type": "refresh_token", "refresh_token": refresh_token}
-    )
+    return await _grant(provider, {"grant_type": "refresh_token", "refresh_token": refresh_token})
 
 
 async def client_credentials(provider: Provider, scope: str) -> Grant:
@@ -55,7 +53,11 @@ async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) ->
         request_uri = parse_object(response.content).get("request_uri")
     except BadJsonError:
         request_uri = None
-    if response.status_code not in {200, 201} or not isinstance(request_uri, str) or not request_uri:
+    if (
+        response.status_code not in {200, 201}
+        or not isinstance(request_uri, str)
+        or not request_uri
+    ):
         raise ProviderUnavailableError("par_refused")
     return request_uri
 
@@ -74,7 +76,9 @@ async def revoke(provider: Provider, token: str, hint: str) -> None:
         raise RefusedError(f"revocation_{response.status_code}")
 
 
-async def userinfo(provider: Provider, endpoint: str, access_token: str, sub: str) -> dict[str, Any]:
+async def userinfo(
+    provider: Provider, endpoint: str, access_token: str, sub: str
+) -> dict[str, Any]:
     """Return the claims of the userinfo answer (OIDC Core 5.3); its `sub` must be `sub`.
 
     Raises BadTokenError where the answer is not about this user, or says nothing.

@@ -32,10 +32,10 @@ def judge_path(raw_path: bytes) -> bytes:
     if b"//" in raw_path:
         raise BadPath("empty_segment")
     if b"%" not in raw_path:
-        _judge_segments(raw_path, raw_path)
+        _judge_segments(raw_path)
         return raw_path
     judged, decoded = _decode(raw_path)
-    _judge_segments(raw_path, decoded)
+    _judge_segments(decoded)
     return judged
 
 
@@ -90,7 +90,7 @@ def _decode(path: bytes) -> tuple[bytes, bytes]:
     return b"".join(judged), whole
 
 
-def _judge_segments(raw_path: bytes, decoded: bytes) -> None:
+def _judge_segments(decoded: bytes) -> None:
     if b"/." not in decoded and b"/;" not in decoded:
         return
     for segment in decoded[1:].split(b"/"):

@@ -1,7 +1,7 @@
 """A route: its policy, what it sends on, and whom it lets pass. Pure.
 
-Rules: the target that goes out is the bytes that came in, only moved under the upstream's base path;
-scopes and claims are compared as they are, `true` is not 1, and a missing one is never enough.
+Rules: the target that goes out is the bytes that came in, only moved under the upstream's base
+path; scopes and claims are compared as they are (`true` is not 1), and a missing one never does.
 
 Source: contract, section 5; RFC 9470 for the step-up.
 """

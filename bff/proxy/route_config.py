@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -34,7 +33,7 @@ class RouteFaults(ValueError):  # noqa: N818 - holds many errors
         self.faults = faults
 
 
-class _Fault(Exception):
+class _FaultError(Exception):
     """What is wrong with one member, and how a good one looks."""
 
     def __init__(self, problem: str, example: str) -> None:
@@ -74,7 +73,7 @@ def _route(name: str, value: object, faults: list[str]) -> Route | None:
     members = cast("dict[str, object]", value) if isinstance(value, dict) else {"upstream": value}
     try:
         fields["prefix"] = _prefix(name)
-    except _Fault as fault:
+    except _FaultError as fault:
         own.append(str(fault))
     if "upstream" not in members:
         own.append("upstream is required, for example http://api:9000")
@@ -86,7 +85,7 @@ def _route(name: str, value: object, faults: list[str]) -> Route | None:
             continue
         try:
             fields.update(read(content))
-        except _Fault as fault:
+        except _FaultError as fault:
             own.append(f"{member} {fault}")
     policies = [member for member in ("scopes", "claims", "acr") if fields.get(member)]
     if fields.get("auth") == "none" and policies:
@@ -99,42 +98,42 @@ def _route(name: str, value: object, faults: list[str]) -> Route | None:
 
 def _prefix(name: str) -> bytes:
     if not name.startswith("/"):
-        raise _Fault("a prefix must start with a slash", "/api")
+        raise _FaultError("a prefix must start with a slash", "/api")
     try:
         prefix = canonical_prefix(name)
     except BadPath as error:
-        raise _Fault(f"the prefix is not a safe path ({error})", "/api") from None
+        raise _FaultError(f"the prefix is not a safe path ({error})", "/api") from None
     if prefix == RESERVED or prefix.startswith(RESERVED + b"/"):
-        raise _Fault("/bff belongs to the service itself", "/api")
+        raise _FaultError("/bff belongs to the service itself", "/api")
     return prefix
 
 
 def _upstream(value: object) -> dict[str, Any]:
     example = "http://api:9000"
     if not isinstance(value, str) or not value:
-        raise _Fault("must be a URL", example)
+        raise _FaultError("must be a URL", example)
     if not value.isascii() or any(c <= " " or c in '"<>\\^`{|}\x7f' for c in value):
-        raise _Fault("has a character that no URL may have", example)
+        raise _FaultError("has a character that no URL may have", example)
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise _Fault("is not a URL", example) from None
+        raise _FaultError("is not a URL", example) from None
     host = parts.hostname
     if parts.scheme not in {"http", "https"} or not host:
-        raise _Fault("must be an http or https URL with a host", example)
+        raise _FaultError("must be an http or https URL with a host", example)
     if "@" in parts.netloc:
-        raise _Fault("must not hold a user or password", example)
+        raise _FaultError("must not hold a user or password", example)
     if "?" in value or "#" in value:
-        raise _Fault("must have no query and no fragment", example)
+        raise _FaultError("must have no query and no fragment", example)
     if port == 0 or parts.netloc.endswith(":"):
-        raise _Fault("must have a port from 1 to 65535, or none", example)
+        raise _FaultError("must have a port from 1 to 65535, or none", example)
     if not (set(host) <= _HOST or _is_ipv6(host)):
-        raise _Fault("has a host that is neither a name nor an address", example)
+        raise _FaultError("has a host that is neither a name nor an address", example)
     try:
         judge_path(parts.path.encode() or b"/")
     except BadPath as error:
-        raise _Fault(f"has an unsafe base path ({error})", "http://api:9000/v1") from None
+        raise _FaultError(f"has an unsafe base path ({error})", "http://api:9000/v1") from None
     scheme = cast("Literal['http', 'https']", parts.scheme)
     default = 443 if scheme == "https" else 80
     return {
@@ -153,7 +152,7 @@ def _is_ipv6(host: str) -> bool:
 def _flag(name: str) -> Callable[[object], dict[str, Any]]:
     def read(value: object) -> dict[str, Any]:
         if not isinstance(value, bool):
-            raise _Fault("must be true or false", "true")
+            raise _FaultError("must be true or false", "true")
         return {name: value}
 
     return read
@@ -161,7 +160,7 @@ def _flag(name: str) -> Callable[[object], dict[str, Any]]:
 
 def _auth(value: object) -> dict[str, Any]:
     if value not in get_args(Auth):
-        raise _Fault(f"must be one of {', '.join(get_args(Auth))}", "user")
+        raise _FaultError(f"must be one of {', '.join(get_args(Auth))}", "user")
     return {"auth": value}
 
 
@@ -169,34 +168,33 @@ def _scopes(value: object) -> dict[str, Any]:
     scopes = cast("list[object]", value) if isinstance(value, list) else [None]
     for scope in scopes:
         if not isinstance(scope, str) or not scope or not set(scope) <= _SCOPE:
-            raise _Fault("must be a list of scope names", '["orders:read"]')
+            raise _FaultError("must be a list of scope names", '["orders:read"]')
     return {"scopes": frozenset(scopes)}
 
 
 def _claims(value: object) -> dict[str, Any]:
     example = '{"role": ["admin", "owner"]}'
     if not isinstance(value, dict):
-        raise _Fault("must be an object of claim names", example)
+        raise _FaultError("must be an object of claim names", example)
     claims: list[tuple[str, tuple[str | int | float | bool, ...]]] = []
     for name, accepted in cast("dict[str, object]", value).items():
         values = cast("list[object]", accepted) if isinstance(accepted, list) else [accepted]
         if not values or not all(isinstance(one, str | int | float) for one in values):
-            raise _Fault(f"must name the values accepted of {name}", example)
+            raise _FaultError(f"must name the values accepted of {name}", example)
         claims.append((name, tuple(cast("list[str | int | float | bool]", values))))
     return {"claims": tuple(claims)}
 
 
 def _acr(value: object) -> dict[str, Any]:
     if value is not None and (not isinstance(value, str) or not value or " " in value):
-        raise _Fault("must be one acr value, or null", '"urn:example:mfa"')
+        raise _FaultError("must be one acr value, or null", '"urn:example:mfa"')
     return {"acr": value}
 
 
 def _timeout(value: object) -> dict[str, Any]:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 < value <= MAX_TIMEOUT:
-        raise _Fault(f"must be seconds above 0, at most {MAX_TIMEOUT}", "60")
-    return {"timeout": float(value)}
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT:
+        return {"timeout": float(value)}
+    raise _FaultError(f"must be seconds above 0, at most {MAX_TIMEOUT}", "60")
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -45,7 +45,9 @@ class Redis:
         self._closers = closers
         self._scripts: dict[Script, AsyncScript] = {}
 
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]
+    ) -> Any:
         """Run a script. All keys must be of one slot."""
         registered = self._scripts.get(script)
         if registered is None:

@@ -185,4 +185,3 @@ class Refresher:
         self._pause = min(max(FIRST_PAUSE, self._pause * 2), LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
         log.warning("session.refresh_failed", reason=reason, pause=self._pause)
-

@@ -118,7 +118,9 @@ class Session:
         """Return the session that `dump` wrote."""
         (iss, sub, sid, claims, created_at, ends_at,
          access, obtained_at, expires_at, refresh, id_token, scope) = json.loads(plain)  # fmt: skip
-        tokens = Tokens(access, obtained_at, expires_at, refresh, id_token, frozenset(scope.split()))
+        tokens = Tokens(
+            access, obtained_at, expires_at, refresh, id_token, frozenset(scope.split())
+        )
         return cls(
             key, generation, iss, sub, sid, claims, tokens, created_at, last_used_at, ends_at
         )

@@ -10,8 +10,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem
 from bff.oidc.keys import BadTokenError

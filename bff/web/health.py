@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from joserfc.jwk import OctKey
-from starlette.responses import Response
 
 from bff.errors import StoreUnavailableError
 from bff.web.pages import json_answer

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem
 from bff.oidc import token_endpoint
@@ -62,7 +61,9 @@ def router(service: Service) -> APIRouter:
             options = Options.parse(query)
         except BadOptionError as error:
             raise Problem(
-                Code.BAD_REQUEST, "bad_login_option", detail=f"{error} has a value that is not valid."
+                Code.BAD_REQUEST,
+                "bad_login_option",
+                detail=f"{error} has a value that is not valid.",
             ) from None
         return await begin(service, request, options, query.get("return_to"))
 
@@ -125,9 +126,7 @@ async def begin(
     return answer
 
 
-async def complete(
-    service: Service, request: Request, pairs: list[tuple[str, str]]
-) -> Response:
+async def complete(service: Service, request: Request, pairs: list[tuple[str, str]]) -> Response:
     """Judge the provider's answer step by step; make a session only if every step holds."""
     try:
         metadata = await service.provider.metadata()
@@ -203,9 +202,7 @@ async def gather_claims(
     service: Service, metadata: Metadata, grant: Grant, id_token: IdToken
 ) -> dict[str, Any]:
     """Return the claims of the ID token, with those of the userinfo answer where it is asked."""
-    claims = {
-        name: value for name, value in id_token.claims.items() if name not in PROTOCOL_CLAIMS
-    }
+    claims = {name: value for name, value in id_token.claims.items() if name not in PROTOCOL_CLAIMS}
     if service.provider.registration.fetch_userinfo is False or metadata.userinfo_endpoint is None:
         return claims
     more = await token_endpoint.userinfo(
@@ -259,4 +256,3 @@ async def end_replaced(
 def _failed(reason: str) -> Problem:
     log.warning("login.failed", reason=reason)
     return Problem(Code.LOGIN_FAILED, reason)
-

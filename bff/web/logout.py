@@ -11,8 +11,7 @@ import re
 from urllib.parse import urlencode
 
 import structlog
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem, StoreUnavailableError
 from bff.oidc.authorization import token

@@ -87,7 +87,9 @@ WORDS: dict[Code, Words] = {
         "The service is not available just now",
         "Please try again in a moment. If you were signed in, you still are.",
     ),
-    Code.NOT_FOUND: Words("Nothing is here", "The address may be mistyped, or the page may be gone."),
+    Code.NOT_FOUND: Words(
+        "Nothing is here", "The address may be mistyped, or the page may be gone."
+    ),
     Code.METHOD_NOT_ALLOWED: Words(
         "This cannot be done here", "The address exists, but it is not used in this way."
     ),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem
 from bff.sessions.session import Session
@@ -47,8 +46,8 @@ def describe(service: Service, session: Session) -> dict[str, Any]:
         "session": {
             "id": session.display_id,
             "created_at": timestamp(session.created_at),
-            "expires_in": max(0, int(session.ends_at - now)),
-            "idle_expires_in": max(0, int(idle_ends_at - now)),
+            "expires_in": max(0, round(session.ends_at - now)),
+            "idle_expires_in": max(0, round(idle_ends_at - now)),
         },
         "logout_url": "/bff/logout",
     }

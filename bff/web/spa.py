@@ -35,9 +35,7 @@ class SpaFolder:
     async def answer(self, request: Request, judged: str) -> Response:
         """Return the file for a judged path, the index for a navigation, or raise not_found."""
         if request.method not in METHODS:
-            raise Problem(
-                Code.METHOD_NOT_ALLOWED, "spa_method", headers=(("Allow", "GET, HEAD"),)
-            )
+            raise Problem(Code.METHOD_NOT_ALLOWED, "spa_method", headers=(("Allow", "GET, HEAD"),))
         found = await anyio.to_thread.run_sync(self._find, judged)
         if found is None:
             if not wants_page(request.headers):
