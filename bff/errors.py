@@ -55,7 +55,7 @@ STATUS: dict[Code, int] = {
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
     """A request that cannot be served.
 
     `code` decides the status, unless `status` says otherwise (`too_large` is 413 or 431).

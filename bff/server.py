@@ -21,19 +21,22 @@ MAX_MESSAGE = 16_777_216
 
 
 class _Refused(Exception):
-    def __init__(self, status: HTTPStatus) -> None:
-        self.status = status
+    """Ends the parser's work; the protocol's `_status` says how it is answered."""
 
 
 class StrictHttpProtocol(HttpToolsProtocol):
     """One connection from a client."""
 
     _head_size = 0
+    _unparsed = 0
+    _in_body = False
+    _status = HTTPStatus.BAD_REQUEST
 
     def on_message_begin(self) -> None:
         """Begin to count the head."""
         super().on_message_begin()
-        self._head_size = 0
+        self._head_size = self._unparsed = 0
+        self._in_body = False
 
     def on_url(self, url: bytes) -> None:
         """Count a piece of the request target."""
@@ -41,17 +44,20 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header field; httptools also reports trailers here, which have no more use."""
+        """Take a header field. Trailers, which are reported here too, never join them."""
         self._count(len(name) + len(value) + 4)
+        if self._in_body:
+            return
         super().on_header(name, value)
         if len(self.headers) > MAX_FIELDS:
-            raise _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise _Refused
 
     def on_headers_complete(self) -> None:
         """Judge target and framing before anything else happens."""
         target = self.url
         if not target.startswith(b"/") or b"#" in target:
-            raise _Refused(HTTPStatus.BAD_REQUEST)
+            raise _Refused
         hosts = lengths = 0
         codings: list[bytes] = []
         for name, value in self.headers:
@@ -61,33 +67,58 @@ class StrictHttpProtocol(HttpToolsProtocol):
                 lengths += 1
             elif name == b"transfer-encoding":
                 codings.append(value.strip().lower())
-        old = self.parser.get_http_version() == "1.0"
+        version = self.parser.get_http_version()
+        old = version == "1.0"
+        if not old and version != "1.1":
+            raise _Refused
         if hosts > 1 or (hosts == 0 and not old) or lengths > 1:
-            raise _Refused(HTTPStatus.BAD_REQUEST)
+            raise _Refused
         if codings and (codings != [b"chunked"] or lengths or old):
-            raise _Refused(HTTPStatus.BAD_REQUEST)
+            raise _Refused
+        self._in_body = True
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that what comes next is another request."""
+        self._in_body = False
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
-        """Read what the client sent; a refusal closes the connection."""
-        try:
-            super().data_received(data)
-        except _Refused as refused:
-            self._refuse(refused.status)
+        """Read what the client sent; what the parser holds back unread has a limit too."""
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > MAX_HEAD:
+            self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._refuse()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read, or what a callback refused inside it."""
         del msg
-        self._refuse(HTTPStatus.BAD_REQUEST)
+        self._refuse()
 
     def _count(self, size: int) -> None:
+        self._unparsed = 0
         self._head_size += size
         if self._head_size > MAX_HEAD:
-            raise _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise _Refused
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _refuse(self) -> None:
         if self.transport.is_closing():
             return
+        cycle = self.cycle
+        if not (cycle is None or cycle.response_complete) and (
+            cycle.response_started or not self._in_body
+        ):
+            # An answer is under way, or owed to an earlier request: ours would be taken for it.
+            self.transport.close()
+            return
+        status = self._status
         code = "too_large" if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else "bad_request"
         body = (
             f'{{"type":"about:blank","title":"{status.phrase}","status":{status.value},'

@@ -11,9 +11,10 @@ import ipaddress
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 from urllib.parse import SplitResult, urlsplit
 
 from limits import parse as parse_rate
@@ -129,7 +130,7 @@ class Settings(BaseSettings):
     ] = ()
     clock_skew: int = Field(default=30, ge=0, le=300)
     login_rate_limit: str = "60/minute"
-    logout_token_typ: Literal["if_present", "required"] = "if_present"
+    logout_token_typ: Literal["if_present", "required"] = "if_present"  # noqa: S105 - no secret
     frontchannel_logout: bool = False
     initiate_login: bool = False
     forward_auth_key: SecretStr | None = None
@@ -156,7 +157,7 @@ class Settings(BaseSettings):
     def load(cls, env_file: Path | None = None, **values: object) -> Self:
         """Read and judge the configuration. Raises ConfigurationError with every fault."""
         try:
-            return cls(_env_file=env_file or Path(".env"), **values)  # type: ignore[call-arg, arg-type]  # pydantic-settings takes both
+            return cls(_env_file=env_file or Path(".env"), **values)  # type: ignore[arg-type]  # judged by pydantic
         except ValidationError as error:
             raise ConfigurationError([_fault(item) for item in error.errors()]) from None
 
@@ -236,10 +237,10 @@ class Settings(BaseSettings):
     @field_validator("scopes", mode="before")
     @classmethod
     def _scopes(cls, value: object) -> object:
-        scopes = tuple(value.split()) if isinstance(value, str) else value
-        if not isinstance(scopes, tuple) or "openid" not in scopes:
+        scopes = tuple(value.split()) if isinstance(value, str) else _strings(value)
+        if "openid" not in scopes:
             raise ValueError("must contain openid")
-        if any(not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", str(scope)) for scope in scopes):
+        if any(not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in scopes):
             raise ValueError("has a character that no scope may have (RFC 6749 3.3)")
         return scopes
 
@@ -266,7 +267,7 @@ class Settings(BaseSettings):
     @classmethod
     def _redis_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None:
-            base = info.data.get("base_url")
+            base: str | None = info.data.get("base_url")
             if base is not None and not is_loopback(urlsplit(base).hostname):
                 raise ValueError("is required unless BFF_BASE_URL is a loopback host")
             return None
@@ -283,16 +284,14 @@ class Settings(BaseSettings):
     @field_validator("secret", mode="before")
     @classmethod
     def _secret(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        values = tuple(value.split()) if isinstance(value, str) else value
+        values = tuple(value.split()) if isinstance(value, str) else _strings(value)
         if not values and info.data.get("redis_url") is None:
-            base = info.data.get("base_url")
+            base: str | None = info.data.get("base_url")
             if base is not None and is_loopback(urlsplit(base).hostname):
                 return ()
         if not values:
             raise ValueError("is required")
-        if any(len(str(item)) < MIN_SECRET for item in values):
+        if any(len(item) < MIN_SECRET for item in values):
             raise ValueError("each value must have 32 characters or more")
         return values
 
@@ -318,9 +317,9 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _allowed_origins(cls, value: object) -> object:
-        origins = value if isinstance(value, frozenset) else _json(value, list, "a JSON list")
+        origins = _strings(_json(value, list, "a JSON list") if isinstance(value, str) else value)
         for origin in origins:
-            parts = _url(str(origin))
+            parts = _url(origin)
             if parts.scheme not in {"http", "https"} or _origin(parts) != origin:
                 raise ValueError(
                     "must hold exact origins, such as https://www.example.com, never *"
@@ -332,9 +331,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _trusted_proxies(cls, value: object) -> object:
-        if isinstance(value, tuple):
-            return value
-        return tuple(ipaddress.ip_network(str(item)) for item in _json(value, list, "a JSON list"))
+        given = _json(value, list, "a JSON list") if isinstance(value, str) else value
+        return tuple(ipaddress.ip_network(item) for item in _strings(given))
 
     @field_validator("login_rate_limit")
     @classmethod
@@ -381,12 +379,24 @@ def _origin(parts: SplitResult) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
+def _strings(values: object) -> tuple[str, ...]:
+    """Return a collection's members as text, those of secrets too."""
+    if isinstance(values, str | SecretStr) or not isinstance(values, Iterable):
+        raise ValueError("must be a collection of strings")  # noqa: TRY004 - as in _json
+    return tuple(
+        item.get_secret_value() if isinstance(item, SecretStr) else str(item)
+        for item in cast("Iterable[object]", values)
+    )
+
+
 def _json(value: object, kind: type[Any], what: str) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value, object_pairs_hook=_no_duplicates)
         except json.JSONDecodeError as error:
             raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
+        except RecursionError:
+            raise ValueError("is nested too deep") from None
     if not isinstance(value, kind):
         raise ValueError(f"must be {what}")  # noqa: TRY004 - pydantic collects ValueError only
     return value

@@ -8,11 +8,12 @@ must have found the login by `state` and browser before the answer's `error` or 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from authlib.oauth2 import rfc7636
 
 MAX_PARAMETER = 8192
 PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
@@ -78,14 +79,11 @@ class Options:
             if text is not None and (len(text) > MAX_HINT or not text.isprintable()):
                 raise BadOptionError(name)
         max_age = query.get("max_age") or None
-        if max_age is not None and not (
-            max_age.isascii()
-            and max_age.isdigit()
-            and len(max_age) < 10
-            and int(max_age) <= MAX_MAX_AGE  # noqa: PLR2004
-        ):
+        if max_age is not None and not re.fullmatch(r"[0-9]{1,9}", max_age):
             raise BadOptionError("max_age")
         seconds = None if max_age is None else int(max_age)
+        if seconds is not None and seconds > MAX_MAX_AGE:
+            raise BadOptionError("max_age")
         if prompt == "none" and seconds == 0:
             raise BadOptionError("max_age")
         return cls(prompt, texts["login_hint"], texts["acr_values"], seconds, texts["ui_locales"])
@@ -115,6 +113,8 @@ def authorization_parameters(
     extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the parameters of an authorization request; fixed extras never displace ours."""
+    # Authlib has no types.
+    s256: Callable[[str], str] = rfc7636.create_s256_code_challenge  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     optional = {
         "response_mode": None if response_mode == "query" else response_mode,
         "prompt": options.prompt,
@@ -132,7 +132,7 @@ def authorization_parameters(
         "scope": " ".join(scopes),
         "state": secrets.state,
         "nonce": secrets.nonce,
-        "code_challenge": create_s256_code_challenge(secrets.code_verifier),
+        "code_challenge": s256(secrets.code_verifier),
         "code_challenge_method": "S256",
     }
 

@@ -19,11 +19,16 @@ from uuid import uuid4
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from bff.oidc.json import parse_object
+from bff.oidc.keys import OneAlgorithm
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME = 60
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+KEY_TYPES: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 CURVE_ALGORITHM = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 Prepared = tuple[str, MutableMapping[str, str], Any]
@@ -85,7 +90,7 @@ def assertion(
         header: dict[str, Any] = {"alg": alg, "typ": "JWT"}
         if key.kid and key.key_type != "oct":
             header["kid"] = key.kid
-        signed = jwt.encode(header, claims, key, algorithms=[alg])
+        signed = jwt.encode(header, claims, key, registry=OneAlgorithm(alg))
         fields = urlencode(
             {
                 "client_id": client.client_id,
@@ -106,8 +111,8 @@ def load_key(path: Path) -> tuple[SigningKey, str]:
     """
     try:
         data = path.read_bytes()
-        key = import_key(data) if data.lstrip().startswith(b"{") else _import_pem(data)
-    except (OSError, JoseError, ValueError):
+        key = _import_jwk(data) if data.lstrip().startswith(b"{") else _import_pem(data)
+    except (OSError, JoseError, ValueError, TypeError, KeyError, AttributeError):
         raise BadClientKeyError("is no private key in PEM or JWK form") from None
     if not isinstance(key, RSAKey | ECKey | OKPKey) or not key.is_private:
         raise BadClientKeyError("is no private key")
@@ -118,7 +123,10 @@ def load_key(path: Path) -> tuple[SigningKey, str]:
 def signing_algorithm(key: RSAKey | ECKey | OKPKey) -> str:
     """Return the JWS algorithm of a key (RFC 7518 3.1, RFC 9864). Raises BadClientKeyError."""
     if isinstance(key, RSAKey):
-        return str(key.get("alg") or "PS256")
+        alg = str(key.get("alg") or "PS256")
+        if alg not in RSA_ALGORITHMS:
+            raise BadClientKeyError("has an alg that we do not sign with")
+        return alg
     if isinstance(key, ECKey) and key.curve_name in CURVE_ALGORITHM:
         return CURVE_ALGORITHM[key.curve_name]
     if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
@@ -126,8 +134,13 @@ def signing_algorithm(key: RSAKey | ECKey | OKPKey) -> str:
     raise BadClientKeyError("has a curve that we do not sign with")
 
 
+def _import_jwk(data: bytes) -> SigningKey:
+    jwk = parse_object(data)
+    return KEY_TYPES[jwk["kty"]].import_key(jwk)
+
+
 def _import_pem(data: bytes) -> SigningKey:
-    for kind in (RSAKey, ECKey, OKPKey):
+    for kind in KEY_TYPES.values():
         try:
             return kind.import_key(data)
         except (JoseError, ValueError, TypeError, AttributeError):

@@ -1,13 +1,14 @@
 """JSON from strangers: objects only, no member twice, bounded depth. Pure.
 
 Two parsers that disagree about a doubled member are how a check and a use come to see two different
-values; so a doubled member is refused, and so is what nests deeper than anything real.
+values; so a doubled member is refused, and so is what nests deeper than anything real. So are
+halves of surrogate pairs (RFC 7493 2.1): no text that a parser accepted may fail to be written.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 
 class BadJsonError(ValueError):
@@ -17,12 +18,25 @@ class BadJsonError(ValueError):
 def parse_object(data: bytes | str) -> dict[str, Any]:
     """Return the JSON object in `data` (RFC 8259). Raises BadJsonError for anything else."""
     try:
-        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise BadJsonError from None
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise BadJsonError
     return value
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a parsed value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """Whether a parsed value is a JSON array."""
+    return isinstance(value, list)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from bff.oidc.json import is_array
+
 REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 OPTIONAL = (
     "userinfo_endpoint",
@@ -75,7 +77,7 @@ def judge_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
         token_endpoint_auth_methods=frozenset(
             method for method in methods if isinstance(method, str)
         )
-        if isinstance(methods, list)
+        if is_array(methods)
         else frozenset({"client_secret_basic"}),
         promises_iss=document.get("authorization_response_iss_parameter_supported") is True,
         ignored=tuple(sorted(offered.keys() - optional.keys())),

@@ -3,7 +3,7 @@
 Discovery is tried at start and, with growing pauses, until it succeeds; then again every ten
 minutes, keys with it. A request that comes before the first success makes one attempt of its own.
 A signature that no key explains fetches the keys anew, at most twice at once and then every ten
-seconds, so that strangers cannot make us hammer the provider while a rotation is still seen at once.
+seconds, so that strangers cannot make us hammer the provider, and a rotation is still seen at once.
 """
 
 from __future__ import annotations
@@ -94,12 +94,13 @@ class Provider:
             )
         self._static_keys: list[VerificationKey] = []
         if registration.client_secret is not None:
-            secret_key = client_secret_key(registration.client_secret)
-            self.client.register(
-                "client_secret_jwt", assertion(registration.issuer, secret_key.key, "HS256")
-            )
+            if registration.client_auth == "client_secret_jwt":
+                secret_key = client_secret_key(registration.client_secret)
+                self.client.register(
+                    "client_secret_jwt", assertion(registration.issuer, secret_key.key, "HS256")
+                )
             if registration.policy.alg == "HS256":
-                self._static_keys = [secret_key]
+                self._static_keys = [client_secret_key(registration.client_secret)]
         self._clock = clock
         self._metadata: Metadata | None = None
         self._keys: list[VerificationKey] | None = None
@@ -188,7 +189,7 @@ class Provider:
             log.warning("provider.discovery_failed", issuer=self.issuer, reason=error.reason)
             raise
         except BadMetadataError as error:
-            log.error("provider.discovery_refused", issuer=self.issuer, reason=error.reason)
+            log.error("provider.discovery_refused", issuer=self.issuer, reason=error.reason)  # noqa: TRY400 - a finding, not a crash
             raise ProviderUnavailableError(error.reason) from None
         if self._metadata is None:
             log.info("provider.discovered", issuer=self.issuer)
@@ -223,7 +224,7 @@ class Provider:
             document = await self._fetch(self._metadata.jwks_uri)
             keys, skipped = import_keys(document)
         except BadJsonError:
-            log.error("provider.keys_refused", issuer=self.issuer, reason="not_a_jwk_set")
+            log.error("provider.keys_refused", issuer=self.issuer, reason="not_a_jwk_set")  # noqa: TRY400 - as above
             raise ProviderUnavailableError("keys_not_a_jwk_set") from None
         except ProviderUnavailableError as error:
             log.warning("provider.keys_failed", issuer=self.issuer, reason=error.reason)

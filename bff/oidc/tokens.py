@@ -10,10 +10,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
+from bff.oidc.json import is_object
 from bff.oidc.keys import BadTokenError, Verified
 
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -47,7 +49,10 @@ class IdToken:
 
 @dataclass(frozen=True, slots=True)
 class LogoutToken:
-    """A logout token that is believed: whom the provider signed out, by `sid`, `sub` or both."""
+    """A logout token that is believed: whom the provider signed out, by `sid`, `sub` or both.
+
+    `issued_at` is in whole seconds, rounded up: an ID token of the same second is not newer.
+    """
 
     sub: str | None
     sid: str | None
@@ -122,13 +127,13 @@ def check_logout_token(token: Verified, policy: Policy, now: float) -> LogoutTok
         raise BadTokenError("sub")
     if sid is not None and (not isinstance(sid, str) or not sid):
         raise BadTokenError("sid")
-    if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
+    if not is_object(events) or not is_object(events.get(LOGOUT_EVENT)):
         raise BadTokenError("events")
     if "nonce" in claims:
         raise BadTokenError("nonce")
     if not isinstance(jti, str) or not jti:
         raise BadTokenError("jti")
-    return LogoutToken(sub, sid, jti, int(claims["iat"]), float(claims["exp"]))
+    return LogoutToken(sub, sid, jti, math.ceil(claims["iat"]), float(claims["exp"]))
 
 
 def _common(token: Verified, policy: Policy, now: float) -> Mapping[str, Any]:
@@ -151,7 +156,7 @@ def _check_issuer_audience_times(claims: Mapping[str, Any], policy: Policy, now:
     if claims.get("iss") != policy.issuer:
         raise BadTokenError("iss")
     audience = claims.get("aud")
-    if audience != policy.client_id and audience != [policy.client_id]:
+    if audience not in (policy.client_id, [policy.client_id]):
         raise BadTokenError("aud")
     if "azp" in claims and claims["azp"] != policy.client_id:
         raise BadTokenError("azp")
@@ -183,7 +188,7 @@ def _type(typ: object) -> str:
     return typ.lower().removeprefix("application/") if isinstance(typ, str) else ""
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12  # noqa: PLR2004
 
 

@@ -21,8 +21,6 @@ from bff.proxy.wire import TOKEN
 
 Headers = list[tuple[bytes, bytes]]
 
-VIA = b"1.1 bff"
-
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade",
      b"http2-settings"}
@@ -64,9 +62,13 @@ class Judgement(enum.IntEnum):
 
 
 class Caller(NamedTuple):
-    """What the upstream is told of the request: all of it is ours to say."""
+    """What the upstream is told of the request: all of it is ours to say.
+
+    `via` is our own member of `Via`: protocol version and pseudonym.
+    """
 
     host: bytes
+    via: bytes
     forwarded_for: bytes
     forwarded_proto: bytes
     forwarded_host: bytes
@@ -116,14 +118,15 @@ def request_headers(
             headers.append(field)
         elif judgement == Judgement.LOOK:
             others.append(field)
-    via = VIA
+    via = caller.via
     if others:
         if named := _named_by(others, b"connection"):
             headers[1:] = [field for field in headers[1:] if field[0] not in named]
+            others = [field for field in others if field[0] not in named]
         if keep_cookies:
             kept = (own_cookies.without(value) for name, value in others if name == b"cookie")
             headers += [(b"cookie", value) for value in kept if value]
-        via = b", ".join([*(value for name, value in others if name == b"via"), VIA])
+        via = b", ".join([*(value for name, value in others if name == b"via"), via])
     if authorization is not None:
         headers.append((b"authorization", authorization))
     headers += (

@@ -88,10 +88,8 @@ def _route(name: str, value: object, faults: list[str]) -> Route | None:
         except _FaultError as fault:
             own.append(f"{member} {fault}")
     policies = [member for member in ("scopes", "claims", "acr") if fields.get(member)]
-    if fields.get("auth") == "none" and policies:
-        own.append(f"{policies[0]} needs a session, for example auth user")
-    if fields.get("auth") == "client" and policies and policies != ["scopes"]:
-        own.append(f"{policies[-1]} needs a user, for example auth user")
+    if policies and fields.get("auth") in {"client", "none"}:
+        own.append(f"{policies[0]} needs a signed-in user, for example auth user")
     faults.extend(f"{name}: {problem}" for problem in own)
     return None if own else Route(**fields)
 

@@ -16,6 +16,8 @@ from bff.oidc.grants import RefusedError
 from bff.oidc.provider import Provider
 from bff.sessions.session import Tokens
 
+PAUSE = 1.0
+
 log = structlog.get_logger("bff.client_token")
 
 
@@ -27,6 +29,7 @@ class ClientToken:
         self._clock = clock
         self._tokens: Tokens | None = None
         self._fetching = asyncio.Lock()
+        self._closed_until = float("-inf")
 
     async def get(self) -> str:
         """Return an access token. Raises ProviderUnavailableError where none is to be had."""
@@ -34,16 +37,27 @@ class ClientToken:
         if tokens is None or tokens.due(self._clock()):
             async with self._fetching:
                 if self._tokens is None or self._tokens.due(self._clock()):
-                    self._tokens = await self._fetch()
+                    await self._renew()
                 tokens = self._tokens
+        if tokens is None or tokens.expired(self._clock()):
+            raise ProviderUnavailableError("client_credentials_failed")
         return tokens.access_token
+
+    async def _renew(self) -> None:
+        """Fetch a token; where that fails the old one stays, and the provider has a rest."""
+        if self._clock() < self._closed_until:
+            return
+        try:
+            self._tokens = await self._fetch()
+        except ProviderUnavailableError as error:
+            self._closed_until = self._clock() + PAUSE
+            log.warning("client_token.failed", reason=error.reason)
 
     async def _fetch(self) -> Tokens:
         try:
             grant = await token_endpoint.client_credentials(self._provider, "")
         except RefusedError as error:
-            log.warning("client_token.refused", reason=error.reason)
-            raise ProviderUnavailableError(f"client_credentials_{error.reason}") from None
+            raise ProviderUnavailableError(error.reason) from None
         return Tokens.granted(
             access_token=grant.access_token,
             expires_in=grant.expires_in,

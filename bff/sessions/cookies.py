@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from itsdangerous import BadSignature, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 ID_BYTES = 32
 ID_CHARS = 43
@@ -68,6 +69,10 @@ class Cookie:
         try:
             identifier = self._signer.unsign(value)
         except BadSignature:
+            return None
+        # Base64 is read leniently; only the one spelling that we wrote is ours.
+        signature = value.rpartition(b".")[2]
+        if base64_encode(base64_decode(signature)) != signature:
             return None
         return identifier.decode() if len(identifier) == ID_CHARS else None
 

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -28,7 +28,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class NoRedisServerError(Exception):
-    """There is no `redis-server` on this machine, or it does not start; the text says what to do."""
+    """No `redis-server` is on this machine, or it does not start; the text says what to do."""
 
 
 def find_server() -> str:
@@ -147,7 +147,7 @@ class EmbeddedRedis:
             return connection.recv(64)
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(self, name: str) -> Generator[None]:
         with (self._folder / name).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

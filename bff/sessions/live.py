@@ -8,7 +8,7 @@ seconds, and after each reconnection, the sessions watched here are looked up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -50,7 +50,7 @@ class LiveSessions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @contextmanager
-    def watch(self, key: str) -> Iterator[asyncio.Event]:
+    def watch(self, key: str) -> Generator[asyncio.Event]:
         """Give an event that is set when the session of this key ends, on any worker."""
         event = asyncio.Event()
         watchers = self._watched.setdefault(key, set())

@@ -13,12 +13,18 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from bff.sessions import names
-from bff.sessions.redis import Redis
+from bff.sessions.redis import Redis, Script
 from bff.sessions.seal import BrokenSealError, Sealer
 
 LOGIN_TTL = 600
 SIGN_OUT_TTL = 60
 LOGOUT_STATE_TTL = 600
+
+KEEP = Script("""
+local now = redis.call('TIME')
+local time = string.format('%d.%06d', now[1], now[2])
+redis.call('SET', KEYS[1], time .. ' ' .. ARGV[1], 'EX', ARGV[2])
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +34,27 @@ class Login:
     `max_age` and `acr_values` are what was asked of the provider, to be checked on return.
     `replaces` is the key of the session that the browser had: the callback is reached from another
     site, where a Strict cookie is not sent.
-    `started_at` is in seconds since the epoch.
+    `started_at` is when it was kept, in seconds since the epoch by the clock of Redis: the one
+    clock that all workers share, so that it can be compared with the time of a logout.
     """
 
     iss: str
     nonce: str
     code_verifier: str
     return_to: str
-    started_at: float
     max_age: int | None = None
     acr_values: str | None = None
     replaces: str | None = None
+    started_at: float = 0.0
 
     def dump(self) -> bytes:
         """Return the login as bytes to seal."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
-    def parse(cls, plain: bytes) -> Self:
+    def parse(cls, plain: bytes, started_at: float) -> Self:
         """Return the login that `dump` wrote."""
-        return cls(**json.loads(plain))
+        return cls(**{**json.loads(plain), "started_at": started_at})
 
 
 class Logins:
@@ -60,13 +67,18 @@ class Logins:
     async def keep(self, browser: str, state: str, login: Login) -> None:
         """Keep a login for the browser that holds the login cookie `browser`."""
         name = names.login(browser, state)
-        await self._redis.put(name, self._sealer.seal(login.dump(), name.encode()), LOGIN_TTL)
+        sealed = self._sealer.seal(login.dump(), name.encode())
+        await self._redis.run(KEEP, [name], [sealed, LOGIN_TTL])
 
     async def take(self, browser: str, state: str) -> Login | None:
         """Return the login and forget it; None if it is not there, not of this browser, or old."""
         name = names.login(browser, state)
-        plain = self._open(await self._redis.take(name), name)
-        return None if plain is None else Login.parse(plain)
+        found = await self._redis.take(name)
+        if found is None:
+            return None
+        time, _, sealed = found.partition(b" ")
+        plain = self._open(sealed, name)
+        return None if plain is None else Login.parse(plain, float(time))
 
     async def latest_session(self, browser: str, key: str) -> str | None:
         """Note the session that this browser was given; return the one before, if it is recent.

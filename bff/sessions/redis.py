@@ -107,9 +107,8 @@ def connect(url: str) -> Redis:
     }
     scheme = url.partition("://")[0]
     if not scheme.endswith(("+sentinel", "+cluster")):
-        pool = BlockingConnectionPool.from_url(
-            url, max_connections=CONNECTIONS, timeout=TIMEOUT, **options
-        )
+        pools: Any = BlockingConnectionPool
+        pool = pools.from_url(url, max_connections=CONNECTIONS, timeout=TIMEOUT, **options)
         return Redis(StandaloneRedis.from_pool(pool))
     parts = urlsplit(url)
     userinfo, _, hosts = parts.netloc.rpartition("@")
@@ -126,7 +125,8 @@ def connect(url: str) -> Redis:
     if not service:
         raise ValueError("names no service: redis+sentinel://host:port/SERVICE")
     own = dict(parse_qsl(parts.query))
-    sentinel = Sentinel(
+    build: Any = Sentinel  # it has no types
+    sentinel = build(
         nodes,
         sentinel_kwargs={
             "socket_timeout": TIMEOUT,

@@ -18,10 +18,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
-from bff.errors import ProviderUnavailableError
+from bff.errors import ProviderUnavailableError, StoreUnavailableError
 from bff.oidc import token_endpoint
 from bff.oidc.grants import Grant, InvalidGrantError, RefusedError
 from bff.oidc.keys import BadTokenError, unverified_claims
@@ -32,9 +33,10 @@ from bff.sessions.redis import Redis, Script
 from bff.sessions.session import Session, Tokens
 from bff.sessions.store import EndReason, SessionStore
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 30.0  # longer than asking for tokens, newer keys, and saving may take together
 WAIT_SECONDS = 12.0
 POLL_SECONDS = 0.05
+SAVE_SECONDS = 5.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 
@@ -119,7 +121,9 @@ class Refresher:
                 return current
             return await self._ask(current)
         finally:
-            await self._redis.run(RELEASE, [lease], [holder])
+            # The lease ends by itself; what was achieved under it must not be lost for it.
+            with suppress(StoreUnavailableError):
+                await self._redis.run(RELEASE, [lease], [holder])
 
     async def _ask(self, session: Session) -> Session | None:
         assert session.tokens.refresh_token is not None
@@ -138,13 +142,24 @@ class Refresher:
             raise
         self._pause = self._closed_until = 0.0
         fresh = session.with_tokens(tokens)
-        if await self._store.save(fresh):
+        if await self._save(fresh):
             log.info("session.refreshed", session=session.display_id)
             return fresh
         log.info("session.refresh_too_late", session=session.display_id)
         if tokens.refresh_token is not None and await self._store.load(session.key) is None:
             await self._revoke(tokens.refresh_token)
         return await self._store.load(session.key)
+
+    async def _save(self, fresh: Session) -> bool:
+        """Save, and try again while Redis is away: the old refresh token may be spent already."""
+        deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
+        while True:
+            try:
+                return await self._store.save(fresh)
+            except StoreUnavailableError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _judge(self, session: Session, grant: Grant) -> Tokens:
         now = self._clock()

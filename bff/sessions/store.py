@@ -7,7 +7,8 @@ leaves a tombstone in the same slot, in one script; neither `create` nor `save` 
 **A logout that comes first wins.** `create` enters the session into its groups (`iss|sid`,
 `iss|sub`) *before* it writes the record, and reads the groups' logged-out marks in the same script
 and once more after the write. `end_group` sets the mark *before* it reads the group's members.
-Whichever way the two interleave, either the logout finds the member or the login finds the mark.
+Whichever way the two interleave, either the logout finds the member or the login finds the mark. A
+login that began after the logout, or whose ID token is newer than the logout token, passes.
 
 A record in Redis is 8 bytes of generation, 8 bytes of last use (milliseconds), and the sealed rest.
 Its time to live is the idle time-out, cut short by the absolute one: nothing needs a clean-up job.
@@ -27,8 +28,9 @@ from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
 
 PREFIX = 16
-TOMBSTONE_TTL = 900
+TOMBSTONE_TTL = 1200  # outlives every ID token of a login on its way: 600 s and twice the skew
 BATCH = 32
+FOR_EVER = 10**12
 
 CREATE = Script("""
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
@@ -43,9 +45,11 @@ redis.call('SET', KEYS[1], ARGV[2] .. used .. ARGV[3], 'KEEPTTL')
 return 1
 """)
 
+# Numbers are compared as numbers: Lua compares strings by the server's locale.
 TOUCH = Script("""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if redis.call('GETRANGE', KEYS[1], 8, 15) >= ARGV[1] then return 1 end
+local used = redis.call('GETRANGE', KEYS[1], 8, 15)
+if struct.unpack('>I8', used) >= struct.unpack('>I8', ARGV[1]) then return 1 end
 redis.call('SETRANGE', KEYS[1], 8, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
@@ -68,10 +72,12 @@ return redis.call('GET', KEYS[2])
 """)
 
 LOG_OUT = Script("""
+local issued = tonumber(ARGV[1])
 local mark = redis.call('GET', KEYS[2])
-if not mark or (mark ~= 'always' and (ARGV[1] == 'always' or tonumber(ARGV[1]) > tonumber(mark))) then
-  redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
-end
+if mark then issued = math.max(issued, tonumber(string.match(mark, '^%S+'))) end
+local now = redis.call('TIME')
+mark = string.format('%d %d.%06d', issued, now[1], now[2])
+redis.call('SET', KEYS[2], mark, 'EX', ARGV[2])
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """)
 
@@ -125,8 +131,11 @@ class SessionStore:
             return None
         return session
 
-    async def create(self, session: Session, *, authenticated_at: float) -> None:
-        """Write a new session (generation 0). `authenticated_at` is its ID token's `iat`.
+    async def create(self, session: Session, *, issued_at: float, started_at: float) -> None:
+        """Write a new session (generation 0) of a login.
+
+        `issued_at` is its ID token's `iat`, by the provider's clock; `started_at` is when its login
+        began, by that of Redis (`Login.started_at`).
 
         Raises LoggedOutError where the provider has signed it out already.
         """
@@ -139,13 +148,13 @@ class SessionStore:
             )
             for group in groups
         ]
-        written = not self._barred(marks, authenticated_at) and await self._redis.run(
+        written = not _barred(marks, issued_at, started_at) and await self._redis.run(
             CREATE,
             [names.record(session.key), names.tombstone(session.key)],
             [self._record(session), self._ttl(session)],
         )
         marks = [await self._redis.get(names.logged_out(group)) for group in groups]
-        if not written or self._barred(marks, authenticated_at):
+        if not written or _barred(marks, issued_at, started_at):
             await self.end(session.key, EndReason.BACKCHANNEL)
             raise LoggedOutError
 
@@ -161,7 +170,7 @@ class SessionStore:
         """Note that the session is in use now, which puts off its idle end; return it so."""
         now = self.clock()
         ttl = min(self.lifetimes.idle, session.ends_at - now)
-        args = [_milliseconds(now), max(1, round(ttl * 1000))]
+        args: list[bytes | str | int] = [_milliseconds(now), max(1, round(ttl * 1000))]
         await self._redis.run(TOUCH, [names.record(session.key)], args)
         return replace(session, last_used_at=now)
 
@@ -180,15 +189,15 @@ class SessionStore:
 
     async def end_sid(self, iss: str, sid: str, reason: EndReason) -> list[Session]:
         """End every session of one session at the provider, also those still being made."""
-        return await self._end_group(names.group_of_sid(iss, sid), "always", reason)
+        return await self._end_group(names.group_of_sid(iss, sid), FOR_EVER, reason)
 
     async def end_sub(self, iss: str, sub: str, issued_at: int, reason: EndReason) -> list[Session]:
         """End every session of a user, also those still being made of an older ID token."""
-        return await self._end_group(names.group_of_sub(iss, sub), str(issued_at), reason)
+        return await self._end_group(names.group_of_sub(iss, sub), issued_at, reason)
 
-    async def _end_group(self, group: str, mark: str, reason: EndReason) -> list[Session]:
+    async def _end_group(self, group: str, issued_at: int, reason: EndReason) -> list[Session]:
         keys: list[bytes] = await self._redis.run(
-            LOG_OUT, [names.index(group), names.logged_out(group)], [mark, TOMBSTONE_TTL]
+            LOG_OUT, [names.index(group), names.logged_out(group)], [issued_at, TOMBSTONE_TTL]
         )
         ended: list[Session | None] = []
         for start in range(0, len(keys), BATCH):
@@ -196,13 +205,6 @@ class SessionStore:
             ended += await asyncio.gather(*(self.end(key.decode(), reason) for key in batch))
             await self._redis.run(LEAVE, [names.index(group)], batch)
         return [session for session in ended if session is not None]
-
-    @staticmethod
-    def _barred(marks: Iterable[bytes | None], authenticated_at: float) -> bool:
-        return any(
-            mark is not None and (mark == b"always" or authenticated_at <= int(mark))
-            for mark in marks
-        )
 
     @staticmethod
     def _groups(session: Session) -> list[str]:
@@ -232,3 +234,17 @@ class SessionStore:
 
 def _milliseconds(seconds: float) -> bytes:
     return int(seconds * 1000).to_bytes(8, "big")
+
+
+def _barred(marks: Iterable[bytes | None], issued_at: float, started_at: float) -> bool:
+    """Whether a logged-out mark speaks of this login.
+
+    It does not if the provider issued the ID token after the logout token, or if the login began
+    after the logout was acted on: `iat` is in whole seconds, and people sign in again at once.
+    """
+    for mark in marks:
+        if mark is not None:
+            logout_issued_at, acted_on_at = map(float, mark.split())
+            if issued_at <= logout_issued_at and started_at <= acted_on_at:
+                return True
+    return False

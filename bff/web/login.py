@@ -36,7 +36,22 @@ from bff.web.service import Service, form_pairs, once, query_pairs
 
 OPTIONS = ("return_to", "prompt", "login_hint", "acr_values", "max_age", "ui_locales")
 PROTOCOL_CLAIMS = frozenset(
-    {"iss", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "c_hash", "s_hash", "jti", "sid"}
+    {
+        "iss",
+        "aud",
+        "exp",
+        "iat",
+        "nbf",
+        "nonce",
+        "azp",
+        "at_hash",
+        "c_hash",
+        "s_hash",
+        "jti",
+        "sid",
+        "typ",
+        "session_state",
+    }
 )
 
 log = structlog.get_logger("bff.login")
@@ -100,7 +115,6 @@ async def begin(
             nonce=secrets.nonce,
             code_verifier=secrets.code_verifier,
             return_to=safe_return_to(return_to),
-            started_at=service.clock(),
             max_age=options.max_age,
             acr_values=options.acr_values,
             replaces=None if current is None else names.session_key(current),
@@ -147,7 +161,9 @@ async def complete(service: Service, request: Request, pairs: list[tuple[str, st
     session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
     session = new_session(service, session_id, grant, id_token, claims)
     try:
-        await service.store.create(session, authenticated_at=id_token.issued_at)
+        await service.store.create(
+            session, issued_at=id_token.issued_at, started_at=login.started_at
+        )
     except LoggedOutError:
         await service.revoker.revoke(session)
         raise _failed("logged_out_meanwhile") from None

@@ -38,10 +38,8 @@ def router(service: Service) -> APIRouter:
         await service.logins.keep_sign_out(handle, await sign_out_url(service, session))
         await service.revoker.revoke(session)
         url = f"/bff/logout?go={handle}"
-        if wants_page(request.headers):
-            answer = redirect(url)
-        else:
-            answer = json_answer({"logout_url": url})
+        navigates = wants_page(request.headers)
+        answer = redirect(url) if navigates else json_answer({"logout_url": url})
         answer.headers.append("set-cookie", service.session_cookie.clear())
         return answer
 

@@ -35,6 +35,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 def page(
     template: str,
     status: int = 200,
+    /,
     *,
     headers: Mapping[str, str] | None = None,
     ancestors: str = "'none'",

@@ -100,7 +100,8 @@ WORDS: dict[Code, Words] = {
     Code.TOO_LARGE: Words("The request is too large", "It is larger than what is accepted here."),
     Code.LOOP_DETECTED: Words(
         "The request went round in a circle",
-        "The service was asked to forward a request to itself. This is a fault of its configuration.",
+        "The service was asked to forward a request to itself. "
+        "This is a fault of its configuration.",
     ),
     Code.INTERNAL: Words(
         "Something went wrong", "This is our fault, not yours. Please try again in a moment."

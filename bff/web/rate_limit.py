@@ -24,7 +24,12 @@ class SharedRedisStorage(RedisStorage):
         """Hand our client to the library instead of an address."""
         bridge: Any = self.bridge
         bridge.storage = self._client
-        bridge.connection_getter = lambda _readonly: self._client
+
+        def same_client(readonly: bool) -> Any:
+            del readonly
+            return self._client
+
+        bridge.connection_getter = same_client
 
 
 class LoginRateLimit:

@@ -14,7 +14,7 @@ HEADERS = {"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-o
 
 
 def router(service: Service) -> APIRouter:
-    """Return the routes of the browser client. It holds nothing secret, so any origin may load it."""
+    """Return the routes of the browser client: nothing secret, so any origin may load it."""
     del service
     routes = APIRouter()
 

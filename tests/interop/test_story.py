@@ -6,6 +6,7 @@ The provider, its pages, tokens and logout calls are not written here; the servi
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,7 @@ from tests.support.user_agent import UserAgent
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.conftest import RunService, Service
-
+    from tests.conftest import RunService
     from tests.interop.conftest import StartProvider
     from tests.support.history import Page
 
@@ -30,9 +30,9 @@ ALICE = {"name": "Alice Liddell", "roles": ["admin"]}
 
 @dataclass(slots=True)
 class Stage:
-    """Everyone who takes part."""
+    """Everyone who takes part. `localhost` and the provider's `127.0.0.1` are two sites."""
 
-    service: Service
+    base_url: str
     provider: NodeProvider
     api: OrdersApi
     browser: UserAgent
@@ -52,7 +52,7 @@ async def test_a_visitor_signs_in_calls_refreshes_and_signs_out(stage: Stage) ->
     browser, provider, api = stage.browser, stage.provider, stage.api
 
     page = await stage.sign_in(browser)
-    assert (page.status, page.url) == (200, f"{stage.service.base_url}/?from=login")
+    assert (page.status, page.url) == (200, f"{stage.base_url}/?from=login")
     assert provider.named("grant.success")[-1]["grant_type"] == "authorization_code"
     session = await session_of(browser)
     assert session["authenticated"] is True
@@ -72,14 +72,17 @@ async def test_a_visitor_signs_in_calls_refreshes_and_signs_out(stage: Stage) ->
     assert (await browser.fetch("/bff/refresh", method="POST")).status_code == 200
     assert provider.named("grant.error") == [], "the rotated refresh token was used"
 
+    stolen = {"Cookie": browser.cookies.header(browser.base_url)}
     answer = await browser.fetch("/bff/logout", method="POST")
     assert answer.status_code == 200, answer.text
+    replayed = await browser.fetch("/bff/session", headers=stolen)
+    assert replayed.json()["authenticated"] is False, "ended here before the provider has a say"
     page = await browser.navigate(answer.json()["logout_url"], initiator=browser.base_url)
     assert origin_of(page) == provider.issuer
     page = await browser.submit(button="Yes")
     passed = [urlsplit(visit.url).path for visit in browser.visits[-3:]]
     assert passed == ["/session/end/confirm", "/bff/logged-out", "/"]
-    assert (page.status, page.url) == (200, f"{stage.service.base_url}/")
+    assert (page.status, page.url) == (200, f"{stage.base_url}/")
     assert (await session_of(browser)) == {"authenticated": False, "login_url": "/bff/login"}
     assert (await browser.fetch("/api/orders")).status_code == 401
     await provider.wait_for("grant.revoked")
@@ -98,7 +101,7 @@ async def test_a_form_signs_out_through_the_providers_page(stage: Stage) -> None
     assert origin_of(page) == stage.provider.issuer
     assert "id_token_hint" in parse_qs(urlsplit(page.url).query)
     page = await browser.submit(button="Yes")
-    assert (page.status, page.url) == (200, f"{stage.service.base_url}/")
+    assert (page.status, page.url) == (200, f"{stage.base_url}/")
     assert (await session_of(browser))["authenticated"] is False
 
 
@@ -109,7 +112,7 @@ async def test_staying_signed_in_at_the_provider_still_signs_out_here(stage: Sta
     await browser.navigate("/bff/logout")
     await browser.submit()
     page = await browser.submit(button="No")
-    assert page.url == f"{stage.service.base_url}/"
+    assert page.url == f"{stage.base_url}/"
     assert (await session_of(browser))["authenticated"] is False
 
 
@@ -133,7 +136,7 @@ async def test_the_provider_signs_the_visitor_out(stage: Stage) -> None:
 
 async def test_only_the_session_that_ended_is_ended(stage: Stage) -> None:
     """The `sid` of a logout token ends the session in one browser and not the one in another."""
-    async with UserAgent(stage.service.base_url) as other:
+    async with UserAgent(stage.base_url) as other:
         await stage.sign_in(stage.browser)
         await stage.sign_in(other)
         await other.navigate(f"{stage.provider.issuer}/session/end")
@@ -142,6 +145,21 @@ async def test_only_the_session_that_ended_is_ended(stage: Stage) -> None:
         assert (await session_of(other))["authenticated"] is False
         assert (await session_of(stage.browser))["authenticated"] is True
         assert (await stage.browser.fetch("/api/orders")).status_code == 200
+
+
+@pytest.mark.parametrize("lifetime", [3])
+async def test_an_access_token_is_renewed_before_it_ends(stage: Stage) -> None:
+    """A call after the token's lifetime goes through with a new one, unseen by the page."""
+    browser, api = stage.browser, stage.api
+    await stage.sign_in(browser)
+    assert (await browser.fetch("/api/orders")).status_code == 200
+    await asyncio.sleep(3)
+    assert (await browser.fetch("/api/orders")).status_code == 200
+    assert len(set(api.tokens)) == 2
+    assert [event["grant_type"] for event in stage.provider.named("grant.success")] == [
+        "authorization_code",
+        "refresh_token",
+    ]
 
 
 async def test_a_user_who_refuses_consent_is_not_signed_in(stage: Stage) -> None:
@@ -157,32 +175,40 @@ async def test_a_user_who_refuses_consent_is_not_signed_in(stage: Stage) -> None
 
 
 async def test_claims_come_from_userinfo(
-    run_service: RunService, free_port: int, oidc_provider: StartProvider
+    run_service: RunService, service_port: int, oidc_provider: StartProvider
 ) -> None:
     """Without an API the ID token is bare; name and roles are fetched from userinfo."""
-    base_url = f"http://localhost:{free_port}"
+    base_url = f"http://localhost:{service_port}"
     provider = oidc_provider(base_url, accounts={"alice": ALICE})
-    service = run_service(environment(base_url, provider))
+    run_service(environment(base_url, provider))
     async with UserAgent(base_url) as browser, orders_api() as api:
-        await Stage(service, provider, api, browser).sign_in(browser)
+        await Stage(base_url, provider, api, browser).sign_in(browser)
         user = (await session_of(browser))["user"]
         assert (user["name"], user["roles"]) == (ALICE["name"], ALICE["roles"])
         assert user["email"] == "alice@example.test"
 
 
 @pytest.fixture
+def lifetime() -> int:
+    """Seconds that an access token lives; a test may say otherwise."""
+    return 300
+
+
+@pytest.fixture
 async def stage(
-    run_service: RunService, free_port: int, oidc_provider: StartProvider
+    run_service: RunService, service_port: int, oidc_provider: StartProvider, lifetime: int
 ) -> AsyncIterator[Stage]:
     """Service, provider and API wired together, and a browser nobody has used."""
-    base_url = f"http://localhost:{free_port}"
+    base_url = f"http://localhost:{service_port}"
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(orders_api())
-        provider = oidc_provider(base_url, api=api.url, accounts={"alice": ALICE})
+        provider = oidc_provider(
+            base_url, api=api.url, accounts={"alice": ALICE}, access_token_seconds=lifetime
+        )
         api.issuer = provider.issuer
         routes = f'{{"/api": {{"upstream": "{api.url}", "scopes": ["orders:read"]}}}}'
         # The access token is for the API, so userinfo refuses it; the ID token has the claims.
-        service = run_service(
+        run_service(
             {
                 **environment(base_url, provider),
                 "BFF_ROUTES": routes,
@@ -190,7 +216,7 @@ async def stage(
             }
         )
         browser = await stack.enter_async_context(UserAgent(base_url))
-        yield Stage(service, provider, api, browser)
+        yield Stage(base_url, provider, api, browser)
 
 
 def environment(base_url: str, provider: NodeProvider) -> dict[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from bff.proxy.route_config import parse_routes
 from tests.support.env_example import ASSIGNMENTS, ROOT, load
 
 LONG = "x" * 40
@@ -18,20 +19,17 @@ DEPLOY = ROOT / "deploy"
 
 def compose() -> dict[str, Any]:
     document = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
-    assert isinstance(document, dict)
-    return document
+    return cast("dict[str, Any]", document)
 
 
 def realm() -> dict[str, Any]:
     document = json.loads((DEPLOY / "keycloak" / "realm-bff.json").read_text(encoding="utf-8"))
-    assert isinstance(document, dict)
-    return document
+    return cast("dict[str, Any]", document)
 
 
 def the_client() -> dict[str, Any]:
     (client,) = realm()["clients"]
-    assert isinstance(client, dict)
-    return client
+    return cast("dict[str, Any]", client)
 
 
 def dockerfile() -> list[str]:
@@ -121,7 +119,8 @@ def test_the_compose_configuration_loads(tmp_path: Path) -> None:
         given[name] = str(file)
     source = compose()["services"]["bff"]["volumes"][0].partition(":")[0]
     given["BFF_SPA"] = str((DEPLOY / source).resolve())
-    load(tmp_path, *(f"{name}={value}" for name, value in given.items()))
+    settings = load(tmp_path, *(f"{name}={value}" for name, value in given.items()))
+    assert len(parse_routes(settings.routes)) == 2
 
 
 def test_everything_is_published_on_loopback_only() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from bff.environment import SECRETS
+from bff.proxy.route_config import parse_routes
 from bff.settings import Settings
 from tests.support.env_example import ASSIGNMENTS, ENV_EXAMPLE, SETTING_LINES, load
 
@@ -83,10 +84,10 @@ def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
     [item for item in ASSIGNMENTS if not ON_THE_OPERATORS_DISK.match("=".join(item))],
 )
 def test_every_value_in_the_example_loads(name: str, value: str, tmp_path: Path) -> None:
-    """Each default and each example is accepted."""
-    load(
-        tmp_path, ENV_EXAMPLE, f"BFF_SECRET={LONG}", f"BFF_CLIENT_SECRET={LONG}", f"{name}={value}"
-    )
+    """Each default and each example is accepted, routes down to their members."""
+    secrets = f"BFF_SECRET={LONG}", f"BFF_CLIENT_SECRET={LONG}"
+    settings = load(tmp_path, ENV_EXAMPLE, *secrets, f"{name}={value}")
+    parse_routes(settings.routes)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -1,0 +1,203 @@
+"""Carries an HTTP request to its upstream, and the answer back.
+
+Rules: what was judged is what is sent; nothing is held in memory but a little; a short answer costs
+no task and no timer; an answer that the upstream cuts short, or whose session ends, is cut short to
+the browser too, never ended as if whole; a 401 for an expired token is met once by a refresh and a
+second try, where the body can be sent again.
+
+Flow: admission (CSRF, session, token, policy), header rules, upstream, header rules, browser.
+
+Source: contract, section 5; RFC 9110 sections 7.6 (proxies) and 15.5.2 (401).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from bff.errors import Code, Problem, ProviderUnavailableError
+from bff.proxy.admission import LOGIN_URL, Admission, Grant
+from bff.proxy.browser import Browser
+from bff.proxy.caller import Callers
+from bff.proxy.challenge import bearer_error
+from bff.proxy.headers import OwnCookies, request_headers, response_headers
+from bff.proxy.response import UpstreamResponse
+from bff.proxy.route import Route, target
+from bff.proxy.upstream import UpstreamPool
+from bff.proxy.wire import (
+    Address,
+    ClientGoneError,
+    RequestBodyError,
+    RequestHead,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
+from bff.sessions.access import Access
+from bff.sessions.live import LiveSessions
+from bff.sessions.session import Session
+
+log = structlog.get_logger("bff.proxy")
+_UNAUTHORIZED = 401
+
+
+class HttpProxy:
+    """Serves requests on routes."""
+
+    def __init__(
+        self,
+        access: Access,
+        live: LiveSessions,
+        *,
+        own_origin: str,
+        allowed_origins: frozenset[str],
+        own_cookies: Iterable[str],
+    ) -> None:
+        self._admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
+        self._live = live
+        self._callers = Callers(own_origin)
+        self._own_cookies = OwnCookies(own_cookies)
+        self._pools: dict[Address, UpstreamPool] = {}
+
+    async def __call__(
+        self, route: Route, judged: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve one request on a route. Raises Problem before the answer begins.
+
+        `judged` is the path as it was matched; what goes out is the scope's `raw_path`.
+        """
+        del judged
+        grant = await self._admission.admit(route, scope["method"], scope["headers"])
+        browser = Browser(scope["method"], scope["headers"], receive)
+        departure = _Departure(browser, self._live, grant.session)
+        try:
+            response = await self._fetch(route, grant, scope, browser, departure)
+        except ClientGoneError:
+            if departure.session_ended:
+                raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL) from None
+            return
+        except RequestBodyError as error:
+            log.info("request.body_failed", route=route.name, detail=str(error))
+            raise Problem(Code.BAD_REQUEST, "body_failed") from None
+        except UpstreamError as error:
+            kind = type(error).__name__
+            log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
+            if isinstance(error, UpstreamTimeoutError):
+                raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
+            raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
+        try:
+            await self._answer(route, response, send, with_session=grant.session is not None)
+        except ClientGoneError:
+            log.info("request.ended", route=route.name, session_ended=departure.session_ended)
+        except (UpstreamError, RequestBodyError) as error:
+            # Returning without the last piece makes the server cut the answer short.
+            kind = type(error).__name__
+            log.warning("upstream.broke_off", route=route.name, kind=kind, detail=str(error))
+        finally:
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection to an upstream."""
+        await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
+
+    async def _fetch(
+        self, route: Route, grant: Grant, scope: Scope, browser: Browser, departure: _Departure
+    ) -> UpstreamResponse:
+        body = await browser.begin()
+        response = await self._send(route, grant, scope, body, departure)
+        if (
+            response.status != _UNAUTHORIZED
+            or grant.session is None
+            or bearer_error(response.headers) != "invalid_token"
+        ):
+            return response
+        if isinstance(body, Browser):
+            body = browser.repeatable
+            if body is None:
+                return response
+        try:
+            renewed = await self._admission.renew(route, grant.session)
+        except ProviderUnavailableError:
+            return response
+        except BaseException:
+            await response.aclose()
+            raise
+        if renewed.authorization == grant.authorization:
+            return response
+        await response.aclose()
+        return await self._send(route, renewed, scope, body, departure)
+
+    async def _send(
+        self,
+        route: Route,
+        grant: Grant,
+        scope: Scope,
+        body: Browser | bytes | None,
+        departure: _Departure,
+    ) -> UpstreamResponse:
+        pool = self._pools.get(route.upstream)
+        if pool is None:
+            pool = self._pools[route.upstream] = UpstreamPool(route.upstream)
+        fields = request_headers(
+            scope["headers"],
+            self._callers.of(route, scope),
+            authorization=grant.authorization,
+            own_cookies=self._own_cookies,
+            keep_cookies=route.cookies,
+        )
+        path = target(route, scope["raw_path"], scope["query_string"])
+        return await pool.send(
+            RequestHead(scope["method"].encode("ascii"), path, fields),
+            body,
+            timeout=route.timeout,
+            length=body.length if isinstance(body, Browser) else None,
+            gone=departure.wait,
+        )
+
+    async def _answer(
+        self, route: Route, response: UpstreamResponse, send: Send, *, with_session: bool
+    ) -> None:
+        fields = response_headers(
+            response.headers,
+            response.status,
+            with_session=with_session,
+            cookies=route.cookies,
+            own_cookies=self._own_cookies,
+        )
+        start = {"type": "http.response.start", "status": response.status, "headers": fields}
+        await send(start)
+        while True:
+            # An answer that is whole goes out in one piece, without asking for its end.
+            piece = await response.read()
+            more = not response.complete
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+            if not more:
+                return
+
+
+class _Departure:
+    """Waits, for a request that lasts, until its browser leaves or its session ends."""
+
+    __slots__ = ("_browser", "_live", "_session", "session_ended")
+
+    def __init__(self, browser: Browser, live: LiveSessions, session: Session | None) -> None:
+        self._browser = browser
+        self._live = live
+        self._session = session
+        self.session_ended = False
+
+    async def wait(self) -> None:
+        if self._session is None:
+            await self._browser.gone()
+            return
+        with self._live.watch(self._session.key) as ended:
+            left = asyncio.ensure_future(self._browser.gone())
+            over = asyncio.ensure_future(ended.wait())
+            try:
+                await asyncio.wait((left, over), return_when=asyncio.FIRST_COMPLETED)
+                self.session_ended = ended.is_set()
+            finally:
+                left.cancel()
+                over.cancel()
