@@ -113,7 +113,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
             return
         cycle = self.cycle
         if not (cycle is None or cycle.response_complete) and (
-            cycle.response_started or not self._in_body
+            cycle.response_started or not self._in_body or self.pipeline
         ):
             # An answer is under way, or owed to an earlier request: ours would be taken for it.
             self.transport.close()

@@ -130,6 +130,22 @@ async def test_a_head_that_never_ends_is_refused_before_it_fills_memory(site: Si
     assert answer.status == 431
 
 
+async def test_a_trailer_never_joins_the_fields_of_the_head(site: Site) -> None:
+    """Not even when head, body and trailers come in one piece: they are dropped (RFC 9110 6.5.1)."""
+    trailers = b"Content-Length: 5\r\nX-Late: 1\r\nCookie: bff=x\r\n"
+    body = b"4\r\nabcd\r\n0\r\n" + trailers + b"\r\n"
+    data = request("/open/x", "Transfer-Encoding: chunked", method="POST", body=body)
+    assert (await exchange(site.base_url, data)).status == 200
+    fields = {name.lower() for name, _ in site.upstream.requests[-1][1].items()}
+    assert not fields & {"x-late", "cookie", "content-length"}
+
+
+async def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(site: Site) -> None:
+    """While an answer is owed, a broken next request only ends the connection."""
+    first = b"GET /open/slow HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert await said(site.base_url, first + get(b"Host: a", b"Host: b")) == b""
+
+
 async def test_what_is_well_formed_still_passes(site: Site) -> None:
     """The strictness above refuses nothing that a browser sends."""
     assert (await exchange(site.base_url, request("/open/first"))).status == 200
