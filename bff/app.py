@@ -64,7 +64,9 @@ def read_configuration(env_file: Path | None = None) -> tuple[Settings, list[Rou
     except ConfigurationError as error:
         faults += error.faults
         if all(fault.variable != "BFF_ROUTES" for fault in faults):
-            value = EnvironmentSource(Settings, os.environ, env_file or Path(".env"))().get("routes")
+            value = EnvironmentSource(Settings, os.environ, env_file or Path(".env"))().get(
+                "routes"
+            )
     routes: list[Route] = []
     if value:
         try:
@@ -121,7 +123,7 @@ def registration_of(settings: Settings) -> Registration:
             client_id=settings.client_id,
             alg=settings.id_token_alg,
             skew=settings.clock_skew,
-            logout_typ_required=settings.logout_token_typ == "required",
+            logout_typ_required=settings.logout_token_typ == "required",  # noqa: S105 - a mode
         ),
     )
 
@@ -310,4 +312,3 @@ def _translated(error: Exception) -> Problem:
     if isinstance(error, HTTPException | RequestValidationError):
         return Problem(Code.BAD_REQUEST, "malformed_request")
     return Problem(Code.INTERNAL, "crash")
-

@@ -47,7 +47,11 @@ class Finding:
 
 async def run_check(settings: Settings) -> bool:
     """Look at everything, print the findings, and return whether a login could work."""
-    findings = [*await check_provider(settings), *await check_redis(settings), *registration(settings)]
+    findings = [
+        *await check_provider(settings),
+        *await check_redis(settings),
+        *registration(settings),
+    ]
     show(findings)
     return all(finding.grade is not Grade.FAULT for finding in findings)
 
@@ -61,10 +65,16 @@ async def check_provider(settings: Settings) -> list[Finding]:
         keys = await provider.client.get(metadata.jwks_uri)
         usable, _ = import_keys(parse_object(keys.content))
     except ProviderUnavailableError as error:
-        text = f"cannot be reached ({error.reason}): is {settings.issuer} right, and reachable from here?"
+        text = (
+            f"cannot be reached ({error.reason}): is {settings.issuer} right, "
+            "and reachable from here?"
+        )
         return [Finding(Grade.FAULT, "provider", text)]
     except BadMetadataError as error:
-        text = f"its discovery document cannot be used ({error.reason}): BFF_ISSUER must be the issuer to the letter"
+        text = (
+            f"its discovery document cannot be used ({error.reason}): "
+            "BFF_ISSUER must be the issuer to the letter"
+        )
         return [Finding(Grade.FAULT, "provider", text)]
     except BadJsonError:
         text = "what it answered is not JSON: is BFF_ISSUER the issuer, not some other page?"
@@ -84,7 +94,9 @@ def key_finding(settings: Settings, types: list[str]) -> Finding:
     if alg == "HS256" or KEY_TYPE[alg][0] in types:
         return Finding(Grade.GOOD, "keys", f"ID tokens are checked with {alg}")
     return Finding(
-        Grade.FAULT, "keys", f"the provider has no key for {alg}: set BFF_ID_TOKEN_ALG to what it signs with"
+        Grade.FAULT,
+        "keys",
+        f"the provider has no key for {alg}: set BFF_ID_TOKEN_ALG to what it signs with",
     )
 
 
@@ -97,7 +109,9 @@ def clock_finding(date: str | None) -> Finding:
     difference = abs(time.time() - theirs)
     if difference > LARGEST_CLOCK_DIFFERENCE:
         return Finding(
-            Grade.WARNING, "clock", f"differs from the provider's by {difference:.0f} s: set it by NTP"
+            Grade.WARNING,
+            "clock",
+            f"differs from the provider's by {difference:.0f} s: set it by NTP",
         )
     return Finding(Grade.GOOD, "clock", "agrees with the provider's")
 
@@ -150,7 +164,9 @@ async def check_redis(settings: Settings) -> list[Finding]:
     finally:
         if embedded is not None:
             embedded.stop()
-    findings = [Finding(Grade.GOOD, "redis", "answers" if embedded is None else "embedded, for development")]
+    findings = [
+        Finding(Grade.GOOD, "redis", "answers" if embedded is None else "embedded, for development")
+    ]
     eviction = policy.get("maxmemory_policy") if isinstance(policy, dict) else None
     if eviction not in (None, "noeviction"):
         text = f"maxmemory-policy is {eviction}: sessions may vanish; set noeviction"

@@ -145,9 +145,7 @@ class Gate:
             path=scope.get("raw_path", b"/").decode("ascii", "replace"),
             method=method,
         )
-        if scope["type"] == "http":
-            await answer(scope, receive, send)
-        elif "websocket.http.response" in scope.get("extensions", {}):
+        if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
             await answer(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": WS_POLICY_VIOLATION})

@@ -10,7 +10,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD = 65_536
@@ -20,7 +19,7 @@ KEEP_ALIVE_SECONDS = 75
 MAX_MESSAGE = 16_777_216
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Ends the parser's work; the protocol's `_status` says how it is answered."""
 
 
@@ -51,13 +50,13 @@ class StrictHttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
         if len(self.headers) > MAX_FIELDS:
             self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise _Refused
+            raise _RefusedError
 
     def on_headers_complete(self) -> None:
         """Judge target and framing before anything else happens."""
         target = self.url
         if not target.startswith(b"/") or b"#" in target:
-            raise _Refused
+            raise _RefusedError
         hosts = lengths = 0
         codings: list[bytes] = []
         for name, value in self.headers:
@@ -70,11 +69,11 @@ class StrictHttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         old = version == "1.0"
         if not old and version != "1.1":
-            raise _Refused
+            raise _RefusedError
         if hosts > 1 or (hosts == 0 and not old) or lengths > 1:
-            raise _Refused
+            raise _RefusedError
         if codings and (codings != [b"chunked"] or lengths or old):
-            raise _Refused
+            raise _RefusedError
         self._in_body = True
         super().on_headers_complete()
 
@@ -106,7 +105,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._head_size += size
         if self._head_size > MAX_HEAD:
             self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise _Refused
+            raise _RefusedError
 
     def _refuse(self) -> None:
         if self.transport.is_closing():
@@ -119,7 +118,9 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         status = self._status
-        code = "too_large" if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else "bad_request"
+        code = (
+            "too_large" if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else "bad_request"
+        )
         body = (
             f'{{"type":"about:blank","title":"{status.phrase}","status":{status.value},'
             f'"code":"{code}"}}'
@@ -136,7 +137,7 @@ def server_options() -> dict[str, Any]:
     """Return the options of uvicorn that the service needs, for `uvicorn.Config` or `run`."""
     return {
         "http": StrictHttpProtocol,
-        "loop": "uvloop" if _has_uvloop() else "asyncio",
+        "loop": "auto",
         "lifespan": "on",
         "log_config": None,
         "access_log": False,
@@ -147,16 +148,3 @@ def server_options() -> dict[str, Any]:
         "ws": "websockets-sansio",
         "ws_max_size": MAX_MESSAGE,
     }
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401, PLC0415
-    except ImportError:
-        return False
-    return True
-
-
-def make_server(app: Any, host: str, port: int) -> uvicorn.Server:
-    """Return a server in this process for an application object."""
-    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **server_options()))

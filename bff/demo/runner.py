@@ -1,7 +1,8 @@
 """`bff demo`: everything on this machine, in one process, with no configuration.
 
-A provider, an API, an SPA, Redis and the service, on loopback. The provider and the service have
-different host names on purpose, so that signing in crosses sites as it does in real life.
+A provider, an API, an SPA, Redis and the service, on loopback. Each first port has a data folder of
+its own, so that demos on other ports keep their own sessions. Ctrl-C ends everything at any moment,
+also while it starts; what still goes on then gets two seconds, and a second Ctrl-C gives it none.
 """
 
 from __future__ import annotations
@@ -10,26 +11,22 @@ import asyncio
 import contextlib
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from bff import logs
 from bff.app import create_app, kept_secret
+from bff.demo import terminal
+from bff.demo.addresses import HIGHEST, Addresses, PortsTakenError
 from bff.demo.api import create_api
+from bff.demo.one_host import OneHost
 from bff.demo.provider import Client, ProviderConfig, create_provider
-from bff.demo.provider.users import USERS, User
 from bff.proxy.route_config import parse_routes
 from bff.server import server_options
 from bff.sessions.embedded import EmbeddedRedis, NoRedisServerError, data_dir
@@ -37,56 +34,8 @@ from bff.settings import Settings
 
 CLIENT_ID = "demo-spa-bff"
 SPA = Path(__file__).parent / "spa"
-READY_SECONDS = 20.0
-HOUSEKEEPING = ("/bff/healthz", "/bff/readyz", "/bff/backchannel-logout")
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where everything is."""
-
-    port: int
-
-    @property
-    def service(self) -> str:
-        """Return the origin of the SPA and the service."""
-        return f"http://localhost:{self.port}"
-
-    @property
-    def provider(self) -> str:
-        """Return the issuer."""
-        return f"http://127.0.0.1:{self.port + 1}"
-
-    @property
-    def api(self) -> str:
-        """Return the API, which is also the audience of its tokens."""
-        return f"http://127.0.0.1:{self.port + 2}"
-
-    @property
-    def ports(self) -> tuple[int, int, int]:
-        """Return the ports of service, provider and API."""
-        return self.port, self.port + 1, self.port + 2
-
-
-class OneHost:
-    """Sends a browser that came by another name of this machine to the one that has the cookies."""
-
-    def __init__(self, app: ASGIApp, base_url: str) -> None:
-        self._app = app
-        self._base_url = base_url
-        self._host = base_url.partition("://")[2]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Redirect a GET that asks another host, except those of machines."""
-        if scope["type"] == "http" and scope["method"] == "GET":
-            host = Headers(scope=scope).get("host")
-            if host != self._host and scope["path"] not in HOUSEKEEPING:
-                query = scope["query_string"].decode("latin-1")
-                path = scope["raw_path"].decode("latin-1")
-                url = self._base_url + path + (f"?{query}" if query else "")
-                await RedirectResponse(url, 307)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+START_SECONDS = 20.0
+GRACE_SECONDS = 2
 
 
 class _Server(uvicorn.Server):
@@ -98,66 +47,114 @@ class _Server(uvicorn.Server):
 
 def run_demo(port: int) -> int:
     """Run the demo until Ctrl-C. Return the exit code."""
-    console = Console(highlight=False)
-    addresses = Addresses(port)
-    taken = [number for number in addresses.ports if not _free(number)]
-    if taken:
-        ports = ", ".join(map(str, taken))
-        console.print(
-            f"Port {ports} is in use. Start with another: bff demo --port {port + 100}", style="red"
-        )
-        return 1
-    folder = data_dir(None) / "demo"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    redis = EmbeddedRedis(folder)
-    try:
-        with console.status("Starting Redis"):
-            redis.start()
-    except NoRedisServerError as error:
-        console.print(f"The demo needs Redis: {error}.", style="red")
-        return 1
-    try:
-        return asyncio.run(_serve(console, addresses, redis.url, folder))
-    finally:
-        redis.stop()
+    console = terminal.console()
+    addresses = Addresses(min(port, HIGHEST))
+    signals = _signals()
+    for number in signals:
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.ExitStack() as stack:
+        try:
+            sockets = addresses.listen()
+            for one in sum(sockets, []):
+                stack.enter_context(one)
+            folder = data_dir(None) / "demo" / str(addresses.port)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            redis = EmbeddedRedis(folder)
+            stack.callback(_stop, redis, signals)
+            with console.status("Starting Redis"):
+                redis.start()
+            return asyncio.run(_serve(console, addresses, sockets, redis.url, folder, signals))
+        except PortsTakenError as error:
+            terminal.taken(console, error.ports, addresses.others())
+        except NoRedisServerError as error:
+            terminal.no_redis(console, str(error))
+        except KeyboardInterrupt:
+            return 0
+    return 1
 
 
-async def _serve(console: Console, addresses: Addresses, redis_url: str, folder: Path) -> int:
-    secret = kept_secret(folder)
-    service = _service(addresses, redis_url, secret)
-    logs.configure("console", "warning")
-    servers = [
-        _Server(uvicorn.Config(app, host="127.0.0.1", port=number, **options))
-        for app, number, options in (
-            (_provider(addresses, secret), addresses.port + 1, _plain()),
-            (create_api(addresses.provider, addresses.api), addresses.port + 2, _plain()),
-            (OneHost(service, addresses.service), addresses.port, server_options()),
-        )
-    ]
+def _signals() -> list[signal.Signals]:
+    """Return what ends the demo; not SIGHUP where it is to outlive its terminal (nohup)."""
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    return ends
+
+
+def _stop(redis: EmbeddedRedis, signals: list[signal.Signals]) -> None:
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    redis.stop()
+
+
+async def _serve(
+    console: Console,
+    addresses: Addresses,
+    sockets: list[list[socket.socket]],
+    redis_url: str,
+    folder: Path,
+    signals: list[signal.Signals],
+) -> int:
+    servers: list[_Server] = []
     stopping = asyncio.Event()
+
+    def stop() -> None:
+        for server in servers:
+            server.force_exit = stopping.is_set()
+        stopping.set()
+
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    for number in signals:
+        loop.add_signal_handler(number, stop)
     tasks: list[asyncio.Task[Any]] = []
     with console.status("Starting the provider, the API and the service"):
-        for server in servers:
-            tasks.append(asyncio.create_task(server.serve()))
-            await _started(server, tasks[-1])
-    _welcome(console, addresses, folder)
-    waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    console.print("\nStopping.")
-    for server in reversed(servers):
+        secret = kept_secret(folder)
+        apps = _apps(addresses, redis_url, secret)
+        logs.configure("console", "warning")
+        for app, options, listening in zip(apps, _options(), sockets, strict=True):
+            servers.append(_Server(uvicorn.Config(app, **options)))
+            tasks.append(asyncio.create_task(servers[-1].serve(sockets=listening)))
+        runs = await _started(servers, tasks, stopping)
+    if runs:
+        terminal.welcome(console, addresses, folder)
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    console.print("Stopping." if stopping.is_set() else "The demo ended: a part of it failed.")
+    for server in servers:
         server.should_exit = True
     await asyncio.gather(*tasks, return_exceptions=True)
-    waiting.cancel()
     return 0 if stopping.is_set() else 1
 
 
-async def _started(server: uvicorn.Server, task: asyncio.Task[Any]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not server.started and not task.done() and time.monotonic() < deadline:
+async def _started(
+    servers: list[_Server], tasks: list[asyncio.Task[Any]], stopping: asyncio.Event
+) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while not all(server.started for server in servers):
+        over = stopping.is_set() or any(task.done() for task in tasks)
+        if over or time.monotonic() > deadline:
+            return False
         await asyncio.sleep(0.02)
+    return not stopping.is_set()
+
+
+def _apps(addresses: Addresses, redis_url: str, secret: str) -> tuple[ASGIApp, ASGIApp, ASGIApp]:
+    service = OneHost(_service(addresses, redis_url, secret), addresses.service)
+    return service, _provider(addresses, secret), create_api(addresses.provider, addresses.api)
+
+
+def _options() -> tuple[dict[str, Any], ...]:
+    grace = {"timeout_graceful_shutdown": GRACE_SECONDS}
+    plain = {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "ws": "websockets-sansio",
+        **grace,
+    }
+    return {**server_options(), **grace}, plain, plain
 
 
 def _service(addresses: Addresses, redis_url: str, secret: str) -> ASGIApp:
@@ -196,46 +193,3 @@ def _provider(addresses: Addresses, secret: str) -> ASGIApp:
     return create_provider(
         ProviderConfig(issuer=addresses.provider, clients=(client,), audience=addresses.api)
     )
-
-
-def _plain() -> dict[str, Any]:
-    return {
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,
-        "ws": "websockets-sansio",
-        "timeout_graceful_shutdown": 2,
-    }
-
-
-def _welcome(console: Console, addresses: Addresses, folder: Path) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 3, 0, 2))
-    table.add_row("Application", Text(addresses.service, style="bold cyan"), "open this one")
-    table.add_row("Provider", Text(addresses.provider, style="cyan"), "signs users out everywhere")
-    table.add_row("API", Text(addresses.api, style="cyan"), "believes only its tokens")
-    table.add_row("Redis", Text(str(folder), style="dim"), "sessions live through a restart")
-    users = Table(box=None, show_header=False, padding=(0, 3, 0, 2))
-    for user in USERS:
-        users.add_row(Text(user.sub, style="bold"), user.name, _powers(user))
-    console.print("\nThe demo runs.\n", style="bold green")
-    console.print(table)
-    console.print("\n  Sign in as one of these; no password is asked for.\n", style="bold")
-    console.print(users)
-    console.print("\n  Ctrl-C ends everything.", style="dim")
-    sys.stdout.flush()
-
-
-def _powers(user: User) -> str:
-    scopes = " ".join(user.api_scopes) or "no scope of the API"
-    return f"role {user.roles[0]}, {scopes}"
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -113,10 +113,8 @@ class HttpProxy:
             or bearer_error(response.headers) != "invalid_token"
         ):
             return response
-        if isinstance(body, Browser):
-            body = browser.repeatable
-            if body is None:
-                return response
+        if body is not None and (body := browser.repeatable) is None:
+            return response
         try:
             renewed = await self._admission.renew(route, grant.session)
         except ProviderUnavailableError:

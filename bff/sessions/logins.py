@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Self
 
 from bff.sessions import names
 from bff.sessions.redis import Redis, Script
@@ -54,7 +54,9 @@ class Login:
     @classmethod
     def parse(cls, plain: bytes, started_at: float) -> Self:
         """Return the login that `dump` wrote."""
-        return cls(**{**json.loads(plain), "started_at": started_at})
+        kept: dict[str, Any] = json.loads(plain)
+        kept["started_at"] = started_at
+        return cls(**kept)
 
 
 class Logins:

@@ -47,7 +47,8 @@ def router(service: Service) -> APIRouter:
     async def logout_page(request: Request) -> Response:
         handle = once(query_pairs(request), "go").get("go")
         if handle is None:
-            return page("logout.html")
+            # With no-referrer the form would be sent with `Origin: null`.
+            return page("logout.html", headers={"Referrer-Policy": "same-origin"})
         if not HANDLE.fullmatch(handle):
             raise Problem(Code.BAD_REQUEST, "bad_sign_out_handle")
         return redirect(await service.logins.take_sign_out(handle) or "/")

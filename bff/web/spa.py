@@ -47,7 +47,7 @@ class SpaFolder:
         return FileResponse(found, headers=headers)
 
     def _find(self, judged: str) -> Path | None:
-        name = unquote(judged, errors="strict").lstrip("/") or "index.html"
+        name = unquote(judged).lstrip("/") or "index.html"
         candidate = (self._folder / name).resolve()
         if not candidate.is_relative_to(self._folder) or any(
             part.startswith(".") for part in candidate.relative_to(self._folder).parts

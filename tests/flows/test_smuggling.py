@@ -22,7 +22,9 @@ def post(*fields: str, body: bytes = b"", version: str = "1.1") -> bytes:
 
 def get(*lines: bytes, target: bytes = b"/open/first") -> bytes:
     """Return a GET whose lines after the first stand as they are given."""
-    return b"GET " + target + b" HTTP/1.1\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+    return (
+        b"GET " + target + b" HTTP/1.1\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+    )
 
 
 FRAMING = {
@@ -126,18 +128,19 @@ async def test_a_huge_head_is_refused_as_too_large(site: Site, data: bytes) -> N
 
 async def test_a_head_that_never_ends_is_refused_before_it_fills_memory(site: Site) -> None:
     """431 as soon as the limit is passed, though the head is not complete."""
-    answer = parse(await said(site.base_url, b"GET / HTTP/1.1\r\nHost: a\r\nX-One: " + b"a" * 70_000))
+    endless = b"GET / HTTP/1.1\r\nHost: a\r\nX-One: " + b"a" * 200_000
+    answer = parse(await said(site.base_url, endless))
     assert answer.status == 431
 
 
 async def test_a_trailer_never_joins_the_fields_of_the_head(site: Site) -> None:
     """Not even when head, body and trailers come in one piece: they are dropped (RFC 9110 6.5.1)."""
-    trailers = b"Content-Length: 5\r\nX-Late: 1\r\nCookie: bff=x\r\n"
+    trailers = b"X-Late: 1\r\nCookie: bff=x\r\n"
     body = b"4\r\nabcd\r\n0\r\n" + trailers + b"\r\n"
     data = request("/open/x", "Transfer-Encoding: chunked", method="POST", body=body)
     assert (await exchange(site.base_url, data)).status == 200
     fields = {name.lower() for name, _ in site.upstream.requests[-1][1].items()}
-    assert not fields & {"x-late", "cookie", "content-length"}
+    assert not fields & {"x-late", "cookie"}
 
 
 async def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(site: Site) -> None:

@@ -103,8 +103,11 @@ async def test_a_visitor_signs_in_calls_the_api_and_signs_out(world: World) -> N
     answer = await browser.fetch("/bff/logout", method="POST")
     page = await browser.navigate(answer.json()["logout_url"], initiator=browser.base_url)
     assert urlsplit(page.url).path == "/"
-    sent = next(visit.url for visit in browser.visits if "end_session" in visit.url or
-                urlsplit(visit.url).path == "/logout")
+    sent = next(
+        visit.url
+        for visit in browser.visits
+        if "end_session" in visit.url or urlsplit(visit.url).path == "/logout"
+    )
     assert {"id_token_hint", "client_id", "post_logout_redirect_uri", "state"} <= set(
         parse_qs(urlsplit(sent).query)
     )
@@ -155,9 +158,7 @@ async def test_a_logout_token_with_only_sub_ends_all_sessions_of_the_user(world:
     assert (await alices[0].fetch("/api/me")).status_code == 200
 
 
-async def test_tokens_are_refreshed_before_they_end(
-    redis_process: str, tmp_path: Path
-) -> None:
+async def test_tokens_are_refreshed_before_they_end(redis_process: str, tmp_path: Path) -> None:
     """Calls go on past the end of an access token, with one refresh each time it is due."""
     with ExitStack() as stack:
         cast = Cast(stack, tmp_path, redis_process)

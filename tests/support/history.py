@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import httpx2
 
 
+class TooManyStepsError(Exception):
+    """A chain of redirects and refreshes that does not end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One request and the head of its answer."""

@@ -62,7 +62,10 @@ class Process:
 
 
 def start(
-    arguments: list[str], output: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    arguments: list[str],
+    output: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Process:
     """Start a child of this python; its output, both streams, goes to `output`."""
     # Without cached bytecode each process would compile every library again: two seconds of CPU.

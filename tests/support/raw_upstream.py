@@ -73,6 +73,7 @@ async def raw_upstream(
     server_ssl: ssl.SSLContext | None = None,
     client_ssl: ssl.SSLContext | None = None,
     host: str = "127.0.0.1",
+    port: int = 0,
     max_connections: int = 100,
     max_idle: int = 10,
     idle_timeout: float = 5.0,
@@ -97,7 +98,7 @@ async def raw_upstream(
             with suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=server_ssl)
+    server = await asyncio.start_server(accept, "127.0.0.1", port, ssl=server_ssl)
     upstream.port = server.sockets[0].getsockname()[1]
     upstream.pool = UpstreamPool(
         Address("http" if server_ssl is None else "https", host, upstream.port),

@@ -80,7 +80,12 @@ def dev_provider(folder: Path, service_port: int, *options: str) -> Iterator[Dev
 
 @contextlib.contextmanager
 def bff_serve(
-    folder: Path, port: int, env: Mapping[str, str], *, workers: int = 1, wait: str | None = "readyz"
+    folder: Path,
+    port: int,
+    env: Mapping[str, str],
+    *,
+    workers: int = 1,
+    wait: str | None = "readyz",
 ) -> Iterator[Service]:
     """Run `bff serve` with this environment; `wait`: the health page that must answer first."""
     process: Process = start(

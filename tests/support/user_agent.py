@@ -28,15 +28,12 @@ from tests.support.fetch_rules import (
     site,
     with_fragment,
 )
-from tests.support.history import Page, Visit
+from tests.support.history import Page, TooManyStepsError, Visit
 
 if TYPE_CHECKING:
     from tests.support.page import Form
 
-CHROME = (
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
-    " Chrome/140.0.0.0 Safari/537.36"
-)
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36"
 ACCEPT_PAGE = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 FORM = "application/x-www-form-urlencoded"
@@ -45,10 +42,6 @@ MAX_STEPS = 25
 FOLLOWED_REFRESH = 1.0  # seconds; a page that waits longer is meant to be read
 
 NO_COOKIES = CookieJarOfTheClient(DefaultCookiePolicy(allowed_domains=[]))  # ours keeps them
-
-
-class TooManyStepsError(Exception):
-    """A chain of redirects and refreshes that does not end."""
 
 
 class UserAgent:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.cookie_jar import CookieJar
 from tests.support.fetch_rules import fetch_site, is_trustworthy, origin, site
+from tests.support.history import TooManyStepsError
 from tests.support.page import read, refresh_target
-from tests.support.user_agent import TooManyStepsError, UserAgent
+from tests.support.user_agent import UserAgent
 
 APP = "http://localhost:8080"
 PROVIDER = "http://127.0.0.1:8081"

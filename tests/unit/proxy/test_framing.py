@@ -24,8 +24,8 @@ HEAD = RequestHead(b"HEAD", b"/", [(b"host", b"api")])
 WHOLE = {
     "length": (OK + b"Content-Length: 3\r\n\r\nabc", b"abc", True),
     "empty": (OK + b"Content-Length: 0\r\n\r\n", b"", True),
-    "chunked": (OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde",
-                True),
+    "chunked": (OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+                b"abcde", True),
     "chunked in capitals": (OK + b"transfer-encoding: CHUNKED\r\n\r\n1\r\na\r\n0\r\n\r\n", b"a",
                             True),
     "chunk extension": (OK + b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n", b"abc",
@@ -45,7 +45,8 @@ WHOLE = {
                                   False),
     "204 chunked": (b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", b"", False),
     "304": (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b"", True),
-    "100 first": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\na", b"a", True),
+    "100 first": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\na", b"a",
+                  True),
     "103 first": (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK
                   + b"Content-Length: 1\r\n\r\na", b"a", True),
     "103 that announces a body": (b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + OK
@@ -99,7 +100,7 @@ REFUSED = {
     "HTTP/0.9": b"hello\r\n",
     "status 99": b"HTTP/1.1 99 OK\r\nContent-Length: 0\r\n\r\n",
     "status 600": b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
-    "101 unasked": b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nabc",
+    "101 unasked": b"HTTP/1.1 101 Now\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nabc",
     "head of more than 64 KB": OK + b"X-A: " + b"a" * 65_600 + b"\r\n\r\n",
     "many fields of more than 64 KB": OK + b"X-A: b\r\n" * 9_000 + b"\r\n",
     "endless interim answers": b"HTTP/1.1 103 Early Hints\r\nX: 1\r\n\r\n" * 4_000,

@@ -34,7 +34,8 @@ HARMLESS = [
 DANGEROUS = [
     b"", b"api", b"*", b"http://evil/", b"//", b"//evil", b"/a//b", b"/a/b//", b"/.", b"/..",
     b"/a/./b", b"/a/../b", b"/a/..", b"/a/.", b"/%2e", b"/%2e%2E/a", b"/.%2e/a", b"/a/%2e./b",
-    b"/..;/a", b"/..;x=1/a", b"/.;/a", b"/..%3b/a", b"/%2e%2e;x/a", b"/a/..%3Bx", b"/;/a", b"/a/;x/b",
+    b"/..;/a", b"/..;x=1/a", b"/.;/a", b"/..%3b/a", b"/%2e%2e;x/a", b"/a/..%3Bx", b"/;/a",
+    b"/a/;x/b",
     b"/a%2fb", b"/a%2Fb", b"/a\\b", b"/a%5cb", b"/a%5Cb", b"/..\\a", b"/a%00", b"/a\0", b"/a\x01",
     b"/a%0d%0aX", b"/a\r\n", b"/a\tb", b"/a b", b"/a\x7f", b"/a%7F", b"/a%1f", b"/a%", b"/a%4",
     b"/a%zz", b"/a%2", b"/a%%41", b"/a%u0041", b"/\xc3\xa9", b"/a?b", b"/a#b", b"/%c0%ae%c0%ae/a",
@@ -74,7 +75,7 @@ def test_the_form_for_matching(path: bytes, judged: bytes) -> None:
 
 
 def table(*prefixes: str) -> RouteTable:
-    return RouteTable(parse_routes({prefix: "http://api" for prefix in prefixes}))
+    return RouteTable(parse_routes(dict.fromkeys(prefixes, "http://api")))
 
 
 def name(found: Route | None) -> str | None:
@@ -298,8 +299,9 @@ def test_what_a_route_lets_pass(
 
 segments = st.lists(
     st.sampled_from(
-        ["/", "/api", "/api/admin", "/%61pi", "/admin", "/x", "/a@b", "/a%40b", "%2F", "%2e", ".", ";",
-         "%3b", "\\", "%5c", "%", "%00", "#", "?", "%41", "%C3%A9", "\u00e9", "api", "~", "%20", "%25"]
+        ["/", "/api", "/api/admin", "/%61pi", "/admin", "/x", "/a@b", "/a%40b", "%2F", "%2e", ".",
+         ";", "%3b", "\\", "%5c", "%", "%00", "#", "?", "%41", "%C3%A9", "\u00e9", "api", "~", "%20",
+         "%25"]
     ),
     max_size=8,
 ).map(lambda parts: "".join(parts).encode())  # fmt: skip
