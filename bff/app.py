@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
@@ -32,8 +33,10 @@ from bff.proxy.route_config import RouteFaults, parse_routes
 from bff.proxy.routes import RouteTable
 from bff.proxy.websocket import WebSocketProxy
 from bff.sessions.access import Access
+from bff.sessions.cache import SessionCache
 from bff.sessions.client_token import ClientToken
 from bff.sessions.cookies import login_cookie, session_cookie
+from bff.sessions.directory import Directory
 from bff.sessions.embedded import EmbeddedRedis, data_dir
 from bff.sessions.live import LiveSessions
 from bff.sessions.logins import Logins
@@ -41,9 +44,20 @@ from bff.sessions.redis import connect
 from bff.sessions.refresh import Refresher
 from bff.sessions.revocation import Revoker
 from bff.sessions.seal import Sealer
+from bff.sessions.signals import Signals
 from bff.sessions.store import Lifetimes, SessionStore
 from bff.settings import ConfigurationError, Fault, Settings
-from bff.web import backchannel, health, initiate, login, logout, session, static
+from bff.web import (
+    backchannel,
+    events,
+    health,
+    initiate,
+    login,
+    logout,
+    my_sessions,
+    session,
+    static,
+)
 from bff.web.problems import problem_answer
 from bff.web.rate_limit import LoginRateLimit
 from bff.web.service import Service
@@ -191,10 +205,15 @@ class Application:
             Lifetimes(settings.session_idle_timeout, settings.session_max_lifetime),
             self.clock,
         )
-        refresher = Refresher(provider, store, redis, self.clock)
-        stack.push_async_callback(refresher.aclose)
-        live = LiveSessions(redis, store)
+        signals = Signals(redis)
+        stack.push_async_callback(signals.aclose)
+        loop = asyncio.get_running_loop()
+        store.cache = SessionCache(lambda: signals.proven, loop.time)
+        signals.add(store.cache)
+        live = LiveSessions(store, signals)
         stack.push_async_callback(live.aclose)
+        refresher = Refresher(provider, store, redis, live, self.clock)
+        stack.push_async_callback(refresher.aclose)
         revoker = Revoker(provider)
         stack.push_async_callback(revoker.aclose)
         cookie = session_cookie(
@@ -210,6 +229,8 @@ class Application:
             store=store,
             logins=Logins(redis, Sealer(secret_values, "login")),
             access=access,
+            directory=Directory(redis, store, settings.max_sessions_per_user),
+            live=live,
             revoker=revoker,
             session_cookie=cookie,
             login_cookie=login_cookie(
@@ -239,6 +260,7 @@ class Application:
         spa = settings.spa
         dev_server = spa is not None and spa.startswith(("http://", "https://"))
         provider.start()
+        signals.start()
         live.start()
         return Rooms(
             service=service,
@@ -280,7 +302,9 @@ def kept_secret(folder: Path) -> str:
 def create_pages(service: Service) -> FastAPI:
     """Return the pages of the contract. No API documentation is served (section 3)."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    for room in (login, logout, backchannel, session, health, initiate, static):
+    for room in (
+        login, logout, backchannel, session, my_sessions, events, health, initiate, static,
+    ):  # fmt: skip
         pages.include_router(room.router(service))
 
     async def refuse(request: Request, error: Exception) -> Any:

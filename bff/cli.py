@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import secrets as random
 import sys
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 import uvicorn
 
 from bff import logs
 from bff.app import read_configuration, report
+from bff.errors import StoreUnavailableError
 from bff.server import server_options
-from bff.settings import ConfigurationError
+from bff.settings import ConfigurationError, Settings
 
 CONFIGURATION_FAULT = 2
 NOT_READY = 1
+T = TypeVar("T")
 
 app = typer.Typer(
     help="A backend-for-frontend: signs users of a single-page application in with OpenID Connect.",
@@ -59,13 +62,67 @@ def check() -> None:
     """Find out whether a login could work, and say what is in the way."""
     from bff.check import run_check  # noqa: PLC0415 - only this command looks around
 
+    raise typer.Exit(0 if _with_settings(run_check) else NOT_READY)
+
+
+sessions = typer.Typer(help="Count, list and end sessions.", no_args_is_help=True)
+app.add_typer(sessions, name="sessions")
+OfUser = Annotated[str | None, typer.Option("--sub", help="Only those of this user.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@sessions.command("count")
+def sessions_count(sub: OfUser = None, as_json: AsJson = False) -> None:
+    """Print how many sessions there are."""
+    from bff import operators  # noqa: PLC0415
+
+    _with_settings(lambda settings: operators.count(settings, sub, as_json=as_json))
+
+
+@sessions.command("list")
+def sessions_list(
+    sub: OfUser = None,
+    page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
+    size: Annotated[int, typer.Option(min=1, max=1000, help="Sessions a page.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List sessions, the newest first."""
+    from bff import operators  # noqa: PLC0415
+
+    _with_settings(lambda settings: operators.show(settings, sub, page, size, as_json=as_json))
+
+
+@sessions.command("end")
+def sessions_end(
+    display_id: Annotated[str | None, typer.Argument(help="The id that `list` shows.")] = None,
+    sub: OfUser = None,
+    everybody: Annotated[bool, typer.Option("--all", help="End every session.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End one session by its id, all of a user, or all there are."""
+    from bff import operators  # noqa: PLC0415
+
+    if sum((display_id is not None, sub is not None, everybody)) != 1:
+        raise typer.BadParameter("give an id, or --sub, or --all")
+    ended = _with_settings(
+        lambda settings: operators.end(settings, display_id, sub, as_json=as_json)
+    )
+    if display_id is not None and not ended:
+        raise typer.Exit(NOT_READY)
+
+
+def _with_settings(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     try:
         settings, _ = read_configuration()
     except ConfigurationError as error:
         typer.echo(report(error), err=True)
         raise typer.Exit(CONFIGURATION_FAULT) from None
     logs.configure("console", "error")
-    raise typer.Exit(0 if asyncio.run(run_check(settings)) else NOT_READY)
+    try:
+        return asyncio.run(work(settings))
+    except StoreUnavailableError:
+        typer.echo("bff: Redis does not answer; is BFF_REDIS_URL right?", err=True)
+        raise typer.Exit(NOT_READY) from None
 
 
 @app.command()

@@ -127,7 +127,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         ).encode()
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+            b"x-content-type-options: nosniff\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (status.value, status.phrase.encode(), len(body), body)
         )
         self.transport.close()

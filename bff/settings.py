@@ -55,6 +55,7 @@ EXAMPLES = {
     "spa": "/srv/spa",
     "session_idle_timeout": "1800",
     "session_max_lifetime": "43200",
+    "max_sessions_per_user": "5",
     "cookie_samesite": "strict",
     "allowed_origins": '["https://www.example.com"]',
     "trusted_proxies": '["10.0.0.0/8"]',
@@ -123,6 +124,7 @@ class Settings(BaseSettings):
     spa: str | None = None
     session_idle_timeout: int = Field(default=1800, ge=1, le=31_536_000)
     session_max_lifetime: int = Field(default=43_200, ge=1, le=31_536_000)
+    max_sessions_per_user: int = Field(default=0, ge=0, le=10_000)
     cookie_samesite: Literal["strict", "lax"] = "strict"
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     trusted_proxies: Annotated[
@@ -271,8 +273,8 @@ class Settings(BaseSettings):
             if base is not None and not is_loopback(urlsplit(base).hostname):
                 raise ValueError("is required unless BFF_BASE_URL is a loopback host")
             return None
-        scheme = value.get_secret_value().partition("://")[0]
-        if scheme not in {
+        scheme, separator, _ = value.get_secret_value().partition("://")
+        if not separator or scheme not in {
             "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel",
             "redis+cluster", "rediss+cluster",
         }:  # fmt: skip

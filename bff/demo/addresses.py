@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 HIGHEST = 65_533
@@ -38,32 +38,30 @@ class Addresses:
         """Return the API, which is also the audience of its tokens."""
         return f"http://127.0.0.1:{self.port + 2}"
 
-    def listen(self) -> list[list[socket.socket]]:
-        """Take the ports: the sockets of service, provider and API. Raises PortsTakenError."""
-        wanted = [("127.0.0.1", "::1"), ("127.0.0.1",), ("127.0.0.1",)]
+    def listen(self, stack: ExitStack) -> list[list[socket.socket]]:
+        """Take the ports until `stack` closes: the sockets of service, provider and API.
+
+        Raises PortsTakenError.
+        """
+        sockets: list[list[socket.socket]] = []
         taken: list[int] = []
-        with ExitStack() as stack:
-            sockets: list[list[socket.socket]] = []
-            for number, hosts in enumerate(wanted, self.port):
-                try:
-                    sockets.append(_listen(stack, hosts, number))
-                except OSError:
-                    taken.append(number)
-            if taken:
-                raise PortsTakenError(taken)
-            stack.pop_all()
-            return sockets
+        wanted = [("127.0.0.1", "::1"), ("127.0.0.1",), ("127.0.0.1",)]
+        for number, hosts in enumerate(wanted, self.port):
+            try:
+                sockets.append(_listen(stack, hosts, number))
+            except OSError:
+                taken.append(number)
+        if taken:
+            raise PortsTakenError(taken)
+        return sockets
 
     def others(self) -> int | None:
         """Return a first port whose three are free, above this one where there is such."""
-        for port in (*range(self.port + STEP, HIGHEST, STEP), 8080):
-            try:
-                sockets = Addresses(port).listen()
-            except PortsTakenError:
-                continue
-            for one in sum(sockets, []):
-                one.close()
-            return port
+        candidates: list[int] = [*range(self.port + STEP, HIGHEST, STEP), 8080]
+        for port in candidates:
+            with ExitStack() as stack, suppress(PortsTakenError):
+                Addresses(port).listen(stack)
+                return port
         return None
 
 

@@ -12,7 +12,7 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from bff.demo.one_host import OneHost
 from bff.demo.provider import Client, ProviderConfig, create_provider
 from bff.proxy.route_config import parse_routes
 from bff.server import server_options
-from bff.sessions.embedded import EmbeddedRedis, NoRedisServerError, data_dir
+from bff.sessions.embedded import EmbeddedRedis, NoRedisServerError, data_dir, find_server
 from bff.settings import Settings
 
 CLIENT_ID = "demo-spa-bff"
@@ -40,9 +40,16 @@ GRACE_SECONDS = 2
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Leave signals to the runner: one Ctrl-C ends all three servers."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve; where that fails end this server only, the runner ends the rest."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            self.should_exit = True
 
 
 def run_demo(port: int) -> int:
@@ -54,11 +61,12 @@ def run_demo(port: int) -> int:
         signal.signal(number, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         try:
-            sockets = addresses.listen()
-            for one in sum(sockets, []):
-                stack.enter_context(one)
+            sockets = addresses.listen(stack)
             folder = data_dir(None) / "demo" / str(addresses.port)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _has_redis():
+                terminal.no_redis(console)
+                return 1
             redis = EmbeddedRedis(folder)
             stack.callback(_stop, redis, signals)
             with console.status("Starting Redis"):
@@ -67,10 +75,18 @@ def run_demo(port: int) -> int:
         except PortsTakenError as error:
             terminal.taken(console, error.ports, addresses.others())
         except NoRedisServerError as error:
-            terminal.no_redis(console, str(error))
+            console.print(f"The demo needs Redis: {error}", style="red")
         except KeyboardInterrupt:
             return 0
     return 1
+
+
+def _has_redis() -> bool:
+    try:
+        find_server()
+    except NoRedisServerError:
+        return False
+    return True
 
 
 def _signals() -> list[signal.Signals]:

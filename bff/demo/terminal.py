@@ -47,11 +47,17 @@ def taken(out: Console, ports: list[int], other: int | None) -> None:
         out.print(Text.assemble("Start it on others: ", (f"bff demo --port {other}", "bold")))
 
 
+def no_redis(out: Console) -> None:
+    """Say that there is no redis-server, and how to get one."""
+    out.print("The demo needs Redis, and there is no redis-server on this machine.", style="red")
+    out.print("Debian, Ubuntu: apt install redis-server\nmacOS: brew install redis")
+
+
 def _from_home(folder: Path) -> str:
     home = Path.home()
     return f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
 
 
 def _may(user: User) -> str:
-    scopes = f"may {' '.join(user.api_scopes)}" if user.api_scopes else "may only sign in"
-    return f"{scopes}, role {user.roles[0]}"
+    scopes = f"may {' '.join(user.api_scopes)}" if user.api_scopes else "only signs in"
+    return f"role {user.roles[0]}, {scopes}"

@@ -4,7 +4,8 @@
   form sends them raw.
 - `client_secret_jwt`, `private_key_jwt` (RFC 7523): the audience is the issuer, as a string, at
   every endpoint (RFC 9126 2, protocol note T7); a new `jti` each time; a minute of life.
-- `client_secret_post` and `none`: Authlib's own.
+- `client_secret_post` and `none`: fields added to the form; Authlib's stock form takes the body
+  apart first, and stumbles over values that are not ASCII.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from bff.oidc.keys import OneAlgorithm
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME = 60
-SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 KEY_TYPES: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 CURVE_ALGORITHM = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
@@ -73,6 +73,30 @@ def basic(
     return uri, headers, body
 
 
+def post(
+    client: Client, method: str, uri: str, headers: MutableMapping[str, str], body: Any
+) -> Prepared:
+    """Authenticate by id and secret in the form (RFC 6749 2.3.1)."""
+    del method
+    fields = {"client_id": client.client_id, "client_secret": client.client_secret}
+    return uri, headers, _with_fields(body, fields)
+
+
+def public(
+    client: Client, method: str, uri: str, headers: MutableMapping[str, str], body: Any
+) -> Prepared:
+    """Say who we are, without proof (RFC 6749 3.2.1)."""
+    del method
+    return uri, headers, _with_fields(body, {"client_id": client.client_id})
+
+
+PLAIN_METHODS: dict[str, Hook] = {
+    "client_secret_basic": basic,
+    "client_secret_post": post,
+    "none": public,
+}
+
+
 def assertion(
     issuer: str, key: SigningKey, alg: str, clock: Callable[[], float] = time.time
 ) -> Hook:
@@ -91,15 +115,12 @@ def assertion(
         if key.kid and key.key_type != "oct":
             header["kid"] = key.kid
         signed = jwt.encode(header, claims, key, registry=OneAlgorithm(alg))
-        fields = urlencode(
-            {
-                "client_id": client.client_id,
-                "client_assertion_type": ASSERTION_TYPE,
-                "client_assertion": signed,
-            }
-        )
-        text = body.decode() if isinstance(body, bytes) else body
-        return uri, headers, f"{text}&{fields}" if text else fields
+        fields = {
+            "client_id": client.client_id,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": signed,
+        }
+        return uri, headers, _with_fields(body, fields)
 
     return sign
 
@@ -132,6 +153,11 @@ def signing_algorithm(key: RSAKey | ECKey | OKPKey) -> str:
     if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
         return "EdDSA"
     raise BadClientKeyError("has a curve that we do not sign with")
+
+
+def _with_fields(body: Any, fields: dict[str, str]) -> str:
+    text = body.decode() if isinstance(body, bytes) else body
+    return f"{text}&{urlencode(fields)}" if text else urlencode(fields)
 
 
 def _import_jwk(data: bytes) -> SigningKey:

@@ -60,6 +60,8 @@ def judge_answer(status: int, body: bytes) -> Grant:
     except BadJsonError:
         raise ProviderUnavailableError("token_endpoint_not_json") from None
     error = answer.get("error")
+    if error is not None and not isinstance(error, str):
+        error = "malformed"
     if error == "invalid_grant":
         raise InvalidGrantError
     if error in TEMPORARY:

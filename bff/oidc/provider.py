@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.client_auth import assertion, basic, choose_method, load_key
+from bff.oidc.client_auth import PLAIN_METHODS, assertion, choose_method, load_key
 from bff.oidc.http import ProviderClient
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import (
@@ -85,7 +85,8 @@ class Provider:
         self.registration = registration
         self.issuer = registration.issuer
         self.client = ProviderClient(registration.client_id, registration.client_secret)
-        self.client.register("client_secret_basic", basic)
+        for name, hook in PLAIN_METHODS.items():
+            self.client.register(name, hook)
         self.signing_key = None
         if registration.client_key_file is not None:
             self.signing_key, alg = load_key(registration.client_key_file)
@@ -104,7 +105,7 @@ class Provider:
         self._clock = clock
         self._metadata: Metadata | None = None
         self._keys: list[VerificationKey] | None = None
-        self._attempted_at = float("-inf")
+        self._attempted_at = self._keys_attempted_at = float("-inf")
         self._fetching = asyncio.Lock()
         self._bucket = _Bucket(clock, filled_at=clock())
         self._keeper: asyncio.Task[None] | None = None
@@ -181,7 +182,6 @@ class Provider:
             await asyncio.sleep(pause)
 
     async def _discover(self) -> None:
-        self._attempted_at = self._clock()
         try:
             document = await self._fetch(discovery_url(self.issuer))
             metadata = judge_metadata(document, self.issuer)
@@ -191,6 +191,8 @@ class Provider:
         except BadMetadataError as error:
             log.error("provider.discovery_refused", issuer=self.issuer, reason=error.reason)  # noqa: TRY400 - a finding, not a crash
             raise ProviderUnavailableError(error.reason) from None
+        finally:  # so that all who waited for a slow attempt do not make one each
+            self._attempted_at = self._clock()
         if self._metadata is None:
             log.info("provider.discovered", issuer=self.issuer)
         if metadata.ignored and metadata != self._metadata:
@@ -202,6 +204,8 @@ class Provider:
             await self.metadata()
             async with self._fetching:
                 if self._keys is None:
+                    if self._clock() - self._keys_attempted_at < ATTEMPT_EVERY:
+                        raise ProviderUnavailableError("keys_failed")
                     await self._fetch_keys()
         assert self._keys is not None
         return self._keys
@@ -229,6 +233,8 @@ class Provider:
         except ProviderUnavailableError as error:
             log.warning("provider.keys_failed", issuer=self.issuer, reason=error.reason)
             raise
+        finally:
+            self._keys_attempted_at = self._clock()
         if skipped:
             log.debug("provider.keys_skipped", issuer=self.issuer, count=skipped)
         self._keys = keys

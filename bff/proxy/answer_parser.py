@@ -96,8 +96,6 @@ class AnswerParser:
         self._head_size += len(name) + len(value) + _FIELD_OVERHEAD
         if self._head_size > MAX_HEAD:
             self._refuse(UpstreamProtocolError("the head is too long"))
-        if b"\x7f" in value:
-            self._refuse(UpstreamProtocolError("a field value holds a control character"))
         if name in _FRAMING_FIELDS:
             self._framing_fields.append((name, value))
         self._response.headers.append((name, value))

@@ -1,98 +1,124 @@
-"""Who must be told when a session ends: the streams and WebSockets that are open under it.
+"""What must know of a session at once: streams and WebSockets that are open under it, and waiters.
 
-One subscription a worker hears of every ending, wherever it happens. A message can be missed while
-the connection to Redis is broken, and a session that runs out of time sends none; so every few
-seconds, and after each reconnection, the sessions watched here are looked up.
+An ending is heard through `signals`, wherever it happens. A session that runs out of time sends no
+message, and one may be missed; so each watched session is looked up when its time should be over,
+when messages may have been lost, soon after it is first watched, and every few seconds otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any
-
-import structlog
-from redis.exceptions import RedisError
+from dataclasses import dataclass, field
 
 from bff.errors import StoreUnavailableError
-from bff.sessions import names
-from bff.sessions.redis import Redis
-from bff.sessions.store import SessionStore
+from bff.sessions.signals import Signals
+from bff.sessions.store import EndReason, SessionStore
 
+SWEEP_EVERY = 0.25
 LOOK_EVERY = 5.0
-RECONNECT_AFTER = 0.5
-BATCH = 64
+BATCH = 128
+NOW = float("-inf")
 
-log = structlog.get_logger("bff.live")
+Follower = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class _Watched:
+    look_at: float = NOW
+    followers: set[Follower] = field(default_factory=set[Follower])
 
 
 class LiveSessions:
-    """The sessions that something is open under, in this worker."""
+    """The sessions that something is open under, in this worker. A listener of `signals`."""
 
-    def __init__(self, redis: Redis, store: SessionStore) -> None:
-        self._redis = redis
+    def __init__(self, store: SessionStore, signals: Signals) -> None:
         self._store = store
-        self._watched: dict[str, set[asyncio.Event]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._signals = signals
+        self._watched: dict[str, _Watched] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        signals.add(self)
 
     def start(self) -> None:
-        """Begin to listen."""
-        self._tasks = [
-            asyncio.create_task(self._listen(), name="live-listen"),
-            asyncio.create_task(self._look_often(), name="live-look"),
-        ]
+        """Begin to look after watched sessions."""
+        self._sweeper = asyncio.create_task(self._sweep(), name="live")
 
     async def aclose(self) -> None:
-        """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop looking."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    @contextmanager
+    def follow(self, key: str, follower: Follower) -> Generator[None]:
+        """Call `follower` with `ended` and the reason, or `changed` and nothing."""
+        watched = self._watched.setdefault(key, _Watched())
+        watched.followers.add(follower)
+        watched.look_at = NOW
+        try:
+            yield
+        finally:
+            watched.followers.discard(follower)
+            if not watched.followers and self._watched.get(key) is watched:
+                del self._watched[key]
 
     @contextmanager
     def watch(self, key: str) -> Generator[asyncio.Event]:
         """Give an event that is set when the session of this key ends, on any worker."""
         event = asyncio.Event()
-        watchers = self._watched.setdefault(key, set())
-        watchers.add(event)
-        try:
-            yield event
-        finally:
-            watchers.discard(event)
-            if not watchers and self._watched.get(key) is watchers:
-                del self._watched[key]
 
-    def _ended(self, key: str) -> None:
-        for event in self._watched.get(key, ()):
+        def hear(kind: str, _reason: str) -> None:
+            if kind == "ended":
+                event.set()
+
+        with self.follow(key, hear):
+            yield event
+
+    @contextmanager
+    def watch_change(self, key: str) -> Generator[asyncio.Event]:
+        """Give an event that is set when anything happens to the session of this key."""
+        event = asyncio.Event()
+
+        def hear(_kind: str, _reason: str) -> None:
             event.set()
 
-    async def _listen(self) -> None:
-        while True:
-            # redis-py types its pub/sub object for sync and async clients at once.
-            channel: Any = self._redis.client.pubsub(ignore_subscribe_messages=True)
-            try:
-                await channel.subscribe(names.ENDED_CHANNEL)
-                await self._look()
-                async for message in channel.listen():
-                    self._ended(message["data"].decode().partition(" ")[0])
-            except (RedisError, OSError, StoreUnavailableError) as error:
-                log.warning("live.subscription_lost", reason=type(error).__name__)
-            finally:
-                with suppress(RedisError, OSError):
-                    await channel.aclose()
-            await asyncio.sleep(RECONNECT_AFTER)
+        with self.follow(key, hear):
+            yield event
 
-    async def _look_often(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            with suppress(StoreUnavailableError):
-                await self._look()
+    def ended(self, key: str, reason: str) -> None:
+        """Hear that a session has ended."""
+        self._tell(key, "ended", reason)
 
-    async def _look(self) -> None:
-        keys = list(self._watched)
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            found = await asyncio.gather(*(self._store.load(key) for key in batch))
-            for key, session in zip(batch, found, strict=True):
-                if session is None:
-                    self._ended(key)
+    def changed(self, key: str) -> None:
+        """Hear that a session has new tokens."""
+        self._tell(key, "changed", "")
+
+    def missed(self) -> None:
+        """Hear that messages may have been lost."""
+        for watched in self._watched.values():
+            watched.look_at = NOW
+
+    def _tell(self, key: str, kind: str, reason: str) -> None:
+        watched = self._watched.get(key)
+        if watched is not None:
+            for follower in tuple(watched.followers):
+                follower(kind, reason)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            now = self._store.clock()
+            due = [key for key, watched in self._watched.items() if watched.look_at <= now]
+            for start in range(0, len(due), BATCH):
+                with suppress(StoreUnavailableError):
+                    await self._look(due[start : start + BATCH])
+
+    async def _look(self, keys: list[str]) -> None:
+        for key, session in zip(keys, await self._store.load_many(keys), strict=True):
+            if session is None:
+                self._tell(key, "ended", EndReason.EXPIRED)
+            elif key in self._watched:
+                ends_at = session.idle_ends_at(self._store.lifetimes.idle)
+                now = self._store.clock()
+                self._watched[key].look_at = min(ends_at, now + LOOK_EVERY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-ENDED_CHANNEL = "bff:ended"
+CHANNEL = "bff:sessions"
 
 
 def digest(purpose: str, *parts: str) -> str:
@@ -33,6 +33,11 @@ def record(key: str) -> str:
     return f"bff:{{{key}}}:session"
 
 
+def key_of_record(name: str) -> str:
+    """Return the key of the session whose record has this name."""
+    return name.removeprefix("bff:{").partition("}")[0]
+
+
 def tombstone(key: str) -> str:
     """What stays of an ended session for a while, so that no write in flight makes it again."""
     return f"bff:{{{key}}}:ended"
@@ -41,6 +46,16 @@ def tombstone(key: str) -> str:
 def lease(key: str) -> str:
     """Held by the one who refreshes the tokens of a session."""
     return f"bff:{{{key}}}:lease"
+
+
+def ended_message(key: str, reason: str) -> str:
+    """What is published when a session ends."""
+    return f"ended {key} {reason}"
+
+
+def changed_message(key: str) -> str:
+    """What is published when a session has new tokens."""
+    return f"changed {key}"
 
 
 def group_of_sid(iss: str, sid: str) -> str:

@@ -8,7 +8,7 @@ themselves when Redis is back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -44,6 +44,10 @@ class Redis:
         self.client = client
         self._closers = closers
         self._scripts: dict[Script, AsyncScript] = {}
+        self._fetches: dict[str, asyncio.Future[bytes | None]] = {}
+        self._tasks: set[asyncio.Future[None]] = set()
+        clustered = isinstance(client, RedisCluster)
+        self._many = client.mget_nonatomic if clustered else client.mget
 
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]
@@ -58,6 +62,40 @@ class Redis:
         """GET."""
         found: bytes | None = await answered(self.client.get(name))
         return found
+
+    async def fetch(self, name: str) -> bytes | None:
+        """GET, together with every other fetch of this turn of the event loop: one MGET."""
+        waiting = self._fetches.get(name)
+        if waiting is None:
+            loop = asyncio.get_running_loop()
+            if not self._fetches:
+                loop.call_soon(self._fetch_all)
+            waiting = self._fetches[name] = loop.create_future()
+        return await asyncio.shield(waiting)
+
+    def _fetch_all(self) -> None:
+        fetches, self._fetches = self._fetches, {}
+        task = asyncio.ensure_future(self._answer(fetches))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, fetches: dict[str, asyncio.Future[bytes | None]]) -> None:
+        wanted = list(fetches)
+        try:
+            found = await answered(self._many(wanted))
+        except StoreUnavailableError as error:
+            for waiting in fetches.values():
+                waiting.set_exception(error)
+                waiting.exception()  # noted here too, in case nobody waits any more
+            return
+        for name, value in zip(wanted, found, strict=True):
+            fetches[name].set_result(value)
+
+    async def scan(self, pattern: str) -> AsyncIterator[str]:
+        """SCAN: the names that match, each at least once."""
+        names = self.client.scan_iter(match=pattern, count=500)
+        while (name := await answered(anext(names, None))) is not None:
+            yield name.decode()
 
     async def take(self, name: str) -> bytes | None:
         """GETDEL: the value, for the one who comes first."""

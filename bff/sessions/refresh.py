@@ -4,7 +4,8 @@ Providers that rotate refresh tokens revoke the whole family when one is used tw
 must happen once over all requests, workers and machines:
 
 1. in one process all who ask share one flight, which finishes though the browser has gone;
-2. over all processes a lease in Redis is held while the provider is asked;
+2. over all processes a lease in Redis is held, and renewed, while the provider is asked; those who
+   wait for it are woken by message;
 3. who gets the lease reads the record again before asking: perhaps it is done;
 4. the new tokens are saved by compare-and-set, so that an ended session stays ended.
 
@@ -29,19 +30,25 @@ from bff.oidc.keys import BadTokenError, unverified_claims
 from bff.oidc.provider import Provider
 from bff.oidc.tokens import check_refreshed_id_token
 from bff.sessions import names
+from bff.sessions.live import LiveSessions
 from bff.sessions.redis import Redis, Script
 from bff.sessions.session import Session, Tokens
 from bff.sessions.store import EndReason, SessionStore
 
 LEASE_SECONDS = 30.0  # longer than asking for tokens, newer keys, and saving may take together
 WAIT_SECONDS = 12.0
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.25
 SAVE_SECONDS = 5.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 
 RELEASE = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+""")
+
+RENEW = Script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0
 """)
 
@@ -52,11 +59,17 @@ class Refresher:
     """Refreshes sessions of one provider."""
 
     def __init__(
-        self, provider: Provider, store: SessionStore, redis: Redis, clock: Callable[[], float]
+        self,
+        provider: Provider,
+        store: SessionStore,
+        redis: Redis,
+        live: LiveSessions,
+        clock: Callable[[], float],
     ) -> None:
         self._provider = provider
         self._store = store
         self._redis = redis
+        self._live = live
         self._clock = clock
         self._flights: dict[str, asyncio.Task[Session | None]] = {}
         self._pause = 0.0
@@ -108,22 +121,32 @@ class Refresher:
         holder = secrets.token_hex(16)
         lease = names.lease(seen.key)
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-        while not await self._redis.put(lease, holder.encode(), LEASE_SECONDS, fresh=True):
-            if asyncio.get_running_loop().time() > deadline:
-                raise ProviderUnavailableError("refresh_lease_timeout")
-            await asyncio.sleep(POLL_SECONDS)
-            current = await self._store.load(seen.key)
-            if current is None or current.generation != seen.generation:
-                return current
+        with self._live.watch_change(seen.key) as changed:
+            while not await self._redis.put(lease, holder.encode(), LEASE_SECONDS, fresh=True):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ProviderUnavailableError("refresh_lease_timeout")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), POLL_SECONDS)
+                changed.clear()
+                current = await self._store.reload(seen.key)
+                if current is None or current.generation != seen.generation:
+                    return current
+        renewal = asyncio.create_task(self._renew(lease, holder), name="lease")
         try:
-            current = await self._store.load(seen.key)
+            current = await self._store.reload(seen.key)
             if current is None or current.generation != seen.generation:
                 return current
             return await self._ask(current)
         finally:
-            # The lease ends by itself; what was achieved under it must not be lost for it.
+            renewal.cancel()
             with suppress(StoreUnavailableError):
                 await self._redis.run(RELEASE, [lease], [holder])
+
+    async def _renew(self, lease: str, holder: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            with suppress(StoreUnavailableError):
+                await self._redis.run(RENEW, [lease], [holder, round(LEASE_SECONDS * 1000)])
 
     async def _ask(self, session: Session) -> Session | None:
         assert session.tokens.refresh_token is not None
@@ -146,9 +169,9 @@ class Refresher:
             log.info("session.refreshed", session=session.display_id)
             return fresh
         log.info("session.refresh_too_late", session=session.display_id)
-        if tokens.refresh_token is not None and await self._store.load(session.key) is None:
+        if tokens.refresh_token is not None and await self._store.reload(session.key) is None:
             await self._revoke(tokens.refresh_token)
-        return await self._store.load(session.key)
+        return await self._store.reload(session.key)
 
     async def _save(self, fresh: Session) -> bool:
         """Save, and try again while Redis is away: the old refresh token may be spent already."""
@@ -183,7 +206,7 @@ class Refresher:
         )
 
     async def _lost(self, session: Session, reason: EndReason) -> Session | None:
-        current = await self._store.load(session.key)
+        current = await self._store.reload(session.key)
         if current is not None and current.generation != session.generation:
             return current
         await self._store.end(session.key, reason)

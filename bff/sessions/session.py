@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from bff.sessions.device import Device
+
 REFRESH_AHEAD = 60.0
 TOUCH_EVERY = 60.0
 
@@ -63,9 +65,9 @@ class Tokens:
 class Session:
     """One signed-in browser.
 
-    `key` is the hash of the session id, in hexadecimal: the id itself is known to the browser
-    alone. `generation` counts the writes of the record, for compare-and-set. `claims` are those of
-    the ID token and the userinfo answer. `acr` and `auth_time` are those of the ID token.
+    `key` is the hash of the session id: the id itself is known to the browser alone. `generation`
+    counts the writes of the record, for compare-and-set. `claims` are those of the ID token and the
+    userinfo answer. `sid` is the session at the provider, where it names one.
     """
 
     key: str
@@ -78,6 +80,7 @@ class Session:
     created_at: float
     last_used_at: float
     ends_at: float
+    device: Device
 
     @property
     def display_id(self) -> str:
@@ -108,7 +111,8 @@ class Session:
             [
                 self.iss, self.sub, self.sid, self.claims, self.created_at, self.ends_at,
                 tokens.access_token, tokens.obtained_at, tokens.expires_at, tokens.refresh_token,
-                tokens.id_token, " ".join(sorted(tokens.scope)),
+                tokens.id_token, " ".join(sorted(tokens.scope)), self.device.address,
+                self.device.browser,
             ],
             separators=(",", ":"),
         ).encode()  # fmt: skip
@@ -117,10 +121,22 @@ class Session:
     def parse(cls, plain: bytes, key: str, generation: int, last_used_at: float) -> Self:
         """Return the session that `dump` wrote."""
         (iss, sub, sid, claims, created_at, ends_at,
-         access, obtained_at, expires_at, refresh, id_token, scope) = json.loads(plain)  # fmt: skip
+         access, obtained_at, expires_at, refresh, id_token, scope,
+         address, browser) = json.loads(plain)  # fmt: skip
         tokens = Tokens(
             access, obtained_at, expires_at, refresh, id_token, frozenset(scope.split())
         )
+        device = Device(address, browser)
         return cls(
-            key, generation, iss, sub, sid, claims, tokens, created_at, last_used_at, ends_at
+            key,
+            generation,
+            iss,
+            sub,
+            sid,
+            claims,
+            tokens,
+            created_at,
+            last_used_at,
+            ends_at,
+            device,
         )

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bff.sessions import names
+from bff.sessions.cache import SessionCache
 from bff.sessions.redis import Redis, Script
 from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
@@ -42,6 +43,7 @@ SAVE = Script("""
 if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end
 local used = redis.call('GETRANGE', KEYS[1], 8, 15)
 redis.call('SET', KEYS[1], ARGV[2] .. used .. ARGV[3], 'KEEPTTL')
+redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 1
 """)
 
@@ -94,6 +96,9 @@ class EndReason(StrEnum):
     REVOKED = "revoked"
     EXPIRED = "expired"
     WRONG_USER = "wrong_user"
+    ENDED_BY_USER = "ended_by_user"
+    ENDED_BY_OPERATOR = "ended_by_operator"
+    TOO_MANY = "too_many_sessions"
 
 
 class LoggedOutError(Exception):
@@ -120,16 +125,35 @@ class SessionStore:
     ) -> None:
         self.lifetimes = lifetimes
         self.clock = clock
+        self.cache: SessionCache | None = None
         self._redis = redis
         self._sealer = sealer
 
     async def load(self, key: str) -> Session | None:
         """Return the live session of this key; None where there is none (any more)."""
-        found = await self._redis.get(names.record(key))
-        session = None if found is None else self._open(key, found)
+        kept = None if self.cache is None else self.cache.get(key)
+        if kept is not None and kept.alive(self.clock(), self.lifetimes.idle):
+            return kept
+        return await self.reload(key)
+
+    async def reload(self, key: str) -> Session | None:
+        """Return what `load` does, as Redis has it now."""
+        reading = None if self.cache is None else self.cache.begin(key)
+        found: bytes | None = None
+        session: Session | None = None
+        try:
+            found = await self._redis.fetch(names.record(key))
+            session = None if found is None else self._open(key, found)
+        finally:
+            if self.cache is not None and reading is not None:
+                self.cache.finish(reading, session, len(found or b""))
         if session is None or not session.alive(self.clock(), self.lifetimes.idle):
             return None
         return session
+
+    async def load_many(self, keys: Sequence[str]) -> list[Session | None]:
+        """Return the live sessions of several keys, as Redis has them now."""
+        return list(await asyncio.gather(*(self.reload(key) for key in keys)))
 
     async def create(self, session: Session, *, issued_at: float, started_at: float) -> None:
         """Write a new session (generation 0) of a login.
@@ -163,8 +187,13 @@ class SessionStore:
         before = (session.generation - 1).to_bytes(8, "big")
         name = names.record(session.key)
         sealed = self._sealer.seal(session.dump(), name.encode())
-        args = [before, session.generation.to_bytes(8, "big"), sealed]
-        return bool(await self._redis.run(SAVE, [name], args))
+        after = session.generation.to_bytes(8, "big")
+        message = names.changed_message(session.key)
+        saved = bool(
+            await self._redis.run(SAVE, [name], [before, after, sealed, names.CHANNEL, message])
+        )
+        self._forget(session.key)
+        return saved
 
     async def touch(self, session: Session) -> Session:
         """Note that the session is in use now, which puts off its idle end; return it so."""
@@ -172,6 +201,7 @@ class SessionStore:
         ttl = min(self.lifetimes.idle, session.ends_at - now)
         args: list[bytes | str | int] = [_milliseconds(now), max(1, round(ttl * 1000))]
         await self._redis.run(TOUCH, [names.record(session.key)], args)
+        self._forget(session.key)
         return replace(session, last_used_at=now)
 
     async def end(self, key: str, reason: EndReason) -> Session | None:
@@ -179,8 +209,9 @@ class SessionStore:
         found = await self._redis.run(
             END,
             [names.record(key), names.tombstone(key)],
-            [names.ENDED_CHANNEL, reason, TOMBSTONE_TTL, f"{key} {reason}"],
+            [names.CHANNEL, reason, TOMBSTONE_TTL, names.ended_message(key, reason)],
         )
+        self._forget(key)
         session = None if found is None else self._open(key, found)
         if session is not None:
             for group in self._groups(session):
@@ -205,6 +236,10 @@ class SessionStore:
             ended += await asyncio.gather(*(self.end(key.decode(), reason) for key in batch))
             await self._redis.run(LEAVE, [names.index(group)], batch)
         return [session for session in ended if session is not None]
+
+    def _forget(self, key: str) -> None:
+        if self.cache is not None:
+            self.cache.forget(key)
 
     @staticmethod
     def _groups(session: Session) -> list[str]:

@@ -28,6 +28,7 @@ from bff.oidc.metadata import Metadata
 from bff.oidc.tokens import IdToken, check_id_token
 from bff.return_to import safe_return_to
 from bff.sessions import names
+from bff.sessions.device import Device, browser_in_words
 from bff.sessions.logins import Login
 from bff.sessions.session import Session, Tokens
 from bff.sessions.store import EndReason, LoggedOutError
@@ -159,7 +160,7 @@ async def complete(service: Service, request: Request, pairs: list[tuple[str, st
     except BadTokenError as error:
         raise _failed(error.reason) from None
     session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
-    session = new_session(service, session_id, grant, id_token, claims)
+    session = new_session(service, request, session_id, grant, id_token, claims)
     try:
         await service.store.create(
             session, issued_at=id_token.issued_at, started_at=login.started_at
@@ -168,6 +169,8 @@ async def complete(service: Service, request: Request, pairs: list[tuple[str, st
         await service.revoker.revoke(session)
         raise _failed("logged_out_meanwhile") from None
     await end_replaced(service, request, login, caller.browser, session.key)
+    for ended in await service.directory.keep_to_limit(session):
+        await service.revoker.revoke(ended)
     log.info("login.completed", session=session.display_id)
     answer = page("hop.html", return_to=login.return_to)
     answer.headers.append("set-cookie", set_cookie)
@@ -228,7 +231,12 @@ async def gather_claims(
 
 
 def new_session(
-    service: Service, session_id: str, grant: Grant, id_token: IdToken, claims: dict[str, Any]
+    service: Service,
+    request: Request,
+    session_id: str,
+    grant: Grant,
+    id_token: IdToken,
+    claims: dict[str, Any],
 ) -> Session:
     """Return the session of a completed login."""
     now = service.clock()
@@ -251,6 +259,7 @@ def new_session(
         created_at=now,
         last_used_at=now,
         ends_at=math.floor(now + service.settings.session_max_lifetime),
+        device=Device(request.state.client, browser_in_words(request.headers.get("user-agent"))),
     )
 
 

@@ -17,6 +17,8 @@ from bff.errors import Code, Problem
 from bff.oidc.provider import Provider
 from bff.sessions.access import Access
 from bff.sessions.cookies import Cookie
+from bff.sessions.directory import Directory
+from bff.sessions.live import LiveSessions
 from bff.sessions.logins import Logins
 from bff.sessions.redis import Redis
 from bff.sessions.revocation import Revoker
@@ -42,6 +44,8 @@ class Service:
     store: SessionStore
     logins: Logins
     access: Access
+    directory: Directory
+    live: LiveSessions
     revoker: Revoker
     session_cookie: Cookie
     login_cookie: Cookie

@@ -173,7 +173,7 @@ async def test_a_request_with_our_cookie_must_come_from_our_page(
 
 
 async def test_kinds_of_sign_in(place: Place, alice: UserAgent) -> None:
-    """`user` needs a session, `optional` takes one, `none` ignores it, `client` has its own token."""
+    """`user` needs a session, `optional` may have one, `none` ignores it, `client` is the service."""
     async with place.upstream(answering(OK)) as upstream:
         refused = await place.ask("/api/x")
         assert (refused.status, json.loads(refused.body)["login_url"]) == (401, "/bff/login")

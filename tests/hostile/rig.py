@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,6 +14,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.support import jose, processes
 from tests.support.history import Page
@@ -66,12 +70,13 @@ class Rig:
     provider: ScriptedProvider
     service: Service
     plans: dict[str, Script] = field(default_factory=dict[str, Script])
+    subs: dict[str, str] = field(default_factory=dict[str, str])
     codes: count[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
         """Let each code have its own answer."""
         self.provider.answers["/token"] = self._token
-        self.provider.answers["/userinfo"] = Answer(body={"sub": "alice", "name": "Alice"})
+        self.provider.answers["/userinfo"] = self._userinfo
 
     async def begin(self, browser: UserAgent, options: str = "", sub: str = "alice") -> Begun:
         """Begin a login; what the provider would sign for it is in `claims`."""
@@ -87,16 +92,17 @@ class Rig:
         )
         return Begun(f"code-{next(self.codes)}", query, claims)
 
-    def grants(self, begun: Begun, id_token: str | None = None, **members: Any) -> None:
+    def grants(self, begun: Begun, minted: str | None = None, **members: Any) -> None:
         """Have the token endpoint answer this login; members that are None are left out."""
         answer = {
             "access_token": f"access-{begun.code}",
             "token_type": "Bearer",
             "expires_in": 300,
-            "id_token": id_token or jose.sign(begun.claims, kid="one"),
+            "id_token": minted or jose.sign(begun.claims, kid="one"),
             **members,
         }
         body = {name: value for name, value in answer.items() if value is not None}
+        self.subs[f"Bearer {answer['access_token']}"] = begun.claims["sub"]
         self.plans[begun.code] = Answer(body=body)
 
     async def finish(
@@ -133,18 +139,24 @@ class Rig:
         said = plan(asked)
         return said if isinstance(said, Answer) else await said
 
+    def _userinfo(self, asked: Asked) -> Answer:
+        sub = self.subs[asked.headers["authorization"]]
+        return Answer(body={"sub": sub, "name": sub.title()})
 
-def times(now: float | None = None, lifetime: float = 300) -> dict[str, float]:
+
+def times(lifetime: float = 300) -> dict[str, float]:
     """Return `iat` and `exp` of a token issued now."""
-    issued = httpx_now() if now is None else now
+    issued = int(time.time())
     return {"iat": issued, "exp": issued + lifetime}
 
 
-def httpx_now() -> float:
-    """Return the time in whole seconds since the epoch."""
-    import time  # noqa: PLC0415
-
-    return int(time.time())
+def signed_with_any_header(header: Mapping[str, Any], claims: Claims) -> str:
+    """Return an RS256 token whose header no library would write."""
+    parts = ({"alg": "RS256", "kid": "one", **header}, dict(claims))
+    signed = ".".join(jose.b64(json.dumps(part).encode()) for part in parts)
+    key = jose.rsa().private_key
+    assert key is not None
+    return f"{signed}.{jose.b64(key.sign(signed.encode(), PKCS1v15(), SHA256()))}"
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from bff.demo.provider.authorization_request import AuthorizationError
 from bff.demo.provider.authorize import answer_error, authorize, login
 from bff.demo.provider.dev_pages import dev_logout, dev_state, rotate_keys, start
 from bff.demo.provider.errors import InvalidClientError, OAuthError, PageError
+from bff.demo.provider.keys import generate_key
 from bff.demo.provider.logout import confirm_logout, end_session
 from bff.demo.provider.metadata import discovery, jwks
 from bff.demo.provider.pages import NO_STORE, page
@@ -29,6 +30,7 @@ from bff.demo.provider.userinfo import userinfo
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from joserfc.jwk import RSAKey
     from starlette.requests import Request
 
     from bff.demo.provider.config import ProviderConfig
@@ -48,12 +50,13 @@ def create_provider(
     *,
     clock: Callable[[], float] = time.time,
     random_token: Callable[[], str] = random_token,
+    make_key: Callable[[str], RSAKey] = generate_key,
 ) -> Starlette:
     """Make the dev provider: one process, everything in memory, loopback only.
 
-    `clock` gives seconds since the epoch.
+    `clock` gives seconds since the epoch, `make_key` an RS256 key of the given name.
     """
-    state = ProviderState(config, clock, random_token)
+    state = ProviderState(config, clock, random_token, make_key)
     routes = [
         _route(state, "/", start, "GET"),
         _route(state, "/.well-known/openid-configuration", discovery, "GET"),

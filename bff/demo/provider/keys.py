@@ -18,20 +18,22 @@ ALGORITHM = "RS256"
 PUBLISHED = 5
 
 
+def generate_key(kid: str) -> RSAKey:
+    """Make a new signing key of this name."""
+    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": ALGORITHM})
+
+
 class SigningKeys:
-    """The ring of keys, newest first. `random_token` names them."""
+    """The ring of keys, newest first. `random_token` names them, `make_key` makes them."""
 
-    def __init__(self, random_token: Callable[[], str]) -> None:
+    def __init__(self, random_token: Callable[[], str], make_key: Callable[[str], RSAKey]) -> None:
         self._random_token = random_token
-        self._keys = [self._make()]
-
-    def _make(self) -> RSAKey:
-        kid = self._random_token()
-        return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": ALGORITHM})
+        self._make_key = make_key
+        self._keys = [make_key(random_token())]
 
     def rotate(self) -> None:
         """Sign with a new key from now on; keep the last few published."""
-        self._keys = [self._make(), *self._keys][:PUBLISHED]
+        self._keys = [self._make_key(self._random_token()), *self._keys][:PUBLISHED]
 
     def kids(self) -> list[str]:
         """Name the published keys, the one that signs first."""

@@ -14,6 +14,8 @@ from bff.demo.provider.sso import SsoSessions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from joserfc.jwk import RSAKey
+
     from bff.demo.provider.authorization_request import AuthorizationRequest
     from bff.demo.provider.config import ProviderConfig
 
@@ -26,12 +28,13 @@ class ProviderState:
         config: ProviderConfig,
         clock: Callable[[], float],
         random_token: Callable[[], str],
+        make_key: Callable[[str], RSAKey],
     ) -> None:
         self.config = config
         self.clock = clock
         self.random_token = random_token
         self.counters: Counter[str] = Counter()
-        self.keys = SigningKeys(random_token)
+        self.keys = SigningKeys(random_token, make_key)
         self.sessions = SsoSessions(clock, random_token, config.lifetimes.sso_session)
         self.grants = Grants(
             clock, random_token, config.lifetimes, self._count_reuse, rotate=config.rotate

@@ -14,6 +14,7 @@ from bff.proxy.wire import (
     UpstreamProtocolError,
     UpstreamTruncatedError,
     UpstreamUnavailableError,
+    judge_head,
 )
 from tests.support.raw_upstream import Peer, answering, raw_upstream
 
@@ -52,6 +53,7 @@ WHOLE = {
     "103 that announces a body": (b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + OK
                                   + b"Content-Length: 1\r\n\r\na", b"a", False),
     "a byte too many": (OK + b"Content-Length: 3\r\n\r\nabcX", b"abc", False),
+    "two empty answers": (2 * (OK + b"Content-Length: 0\r\n\r\n"), b"", False),
     "two answers": (2 * (OK + b"Content-Length: 3\r\n\r\nabc"), b"abc", False),
     "upgrade not asked for": (
         OK + b"Upgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 1\r\n\r\na", b"a", True),
@@ -234,6 +236,22 @@ async def test_bytes_nobody_asked_for_close_an_idle_connection() -> None:
         assert upstream.left.is_set()
         assert await body_of(upstream.pool, GET) == b"a"
         assert upstream.connections == 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(b"content-length", b"3"), (b"content-length", b"3")],
+        [(b"content-length", b"3, 3")],
+        [(b"content-length", b"+3")],
+        [(b"content-length", b"")],
+        [(b"content-length", b"3"), (b"transfer-encoding", b"chunked")],
+    ],
+)
+def test_framing_is_judged_whatever_the_parser_lets_pass(fields: list[tuple[bytes, bytes]]) -> None:
+    """The rules do not rest on the strictness of a library."""
+    with pytest.raises(UpstreamProtocolError):
+        judge_head(b"GET", 200, "1.1", fields)
 
 
 async def test_trailers_and_chunk_headers_are_bounded() -> None:

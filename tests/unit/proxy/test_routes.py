@@ -300,8 +300,8 @@ def test_what_a_route_lets_pass(
 segments = st.lists(
     st.sampled_from(
         ["/", "/api", "/api/admin", "/%61pi", "/admin", "/x", "/a@b", "/a%40b", "%2F", "%2e", ".",
-         ";", "%3b", "\\", "%5c", "%", "%00", "#", "?", "%41", "%C3%A9", "\u00e9", "api", "~", "%20",
-         "%25"]
+         ";", "%3b", "\\", "%5c", "%", "%00", "#", "?", "%41", "%C3%A9", "\u00e9", "api", "~",
+         "%20", "%25"]
     ),
     max_size=8,
 ).map(lambda parts: "".join(parts).encode())  # fmt: skip

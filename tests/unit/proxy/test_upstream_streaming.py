@@ -54,6 +54,25 @@ async def test_a_body_of_known_length_goes_out_with_its_length() -> None:
         assert upstream.connections == 1
 
 
+async def test_a_body_is_sent_when_its_last_byte_is() -> None:
+    """An answer that comes before the browser has said that nothing follows keeps the connection."""
+
+    async def lingering() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await asyncio.Event().wait()
+
+    async def handle(peer: Peer) -> None:
+        while True:
+            await read_request(peer)
+            await peer.say(OK)
+
+    async with raw_upstream(handle) as upstream:
+        for _ in range(2):
+            response = await upstream.pool.send(POST, lingering(), timeout=5, length=3)
+            assert await response.read() == b"ok"
+        assert upstream.connections == 1
+
+
 async def test_a_body_of_unknown_length_goes_out_chunked() -> None:
     """Each piece is a chunk; an empty piece is none, since it would end the body."""
     bodies: list[bytes] = []

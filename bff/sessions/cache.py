@@ -1,0 +1,123 @@
+"""Opened records, kept by a worker for a moment, so that a busy session costs Redis nothing.
+
+A record may be served from here for up to 30 seconds, but only while the channel of `signals` is
+proven alive; when it is not, the cache is off and empty. A message about a key takes its record
+out, and marks every read of that key that is under way, so that what it brings back is not kept.
+Bounded in entries and in bytes; what was not used for longest goes first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bff.sessions.session import Session
+
+MAX_AGE = 30.0
+MAX_ENTRIES = 10_000
+MAX_BYTES = 33_554_432
+
+
+class Reading:
+    """One read of a record that is under way."""
+
+    __slots__ = ("key", "overtaken")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.overtaken = False
+
+
+class _Entry(NamedTuple):
+    session: Session
+    size: int
+    read_at: float
+
+
+class SessionCache:
+    """The opened records of one worker. `clock` is the event loop's; times are in seconds."""
+
+    def __init__(
+        self,
+        proven: Callable[[], bool],
+        clock: Callable[[], float],
+        *,
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._proven = proven
+        self._clock = clock
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._bytes = 0
+        self._readings: dict[str, set[Reading]] = {}
+
+    def get(self, key: str) -> Session | None:
+        """Return the record of a key, if it may still be believed."""
+        if not self._proven():
+            self.missed()
+            return None
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if self._clock() - entry.read_at > MAX_AGE:
+            self._remove(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry.session
+
+    def begin(self, key: str) -> Reading:
+        """Note that a read of this key begins now."""
+        reading = Reading(key)
+        self._readings.setdefault(key, set()).add(reading)
+        return reading
+
+    def finish(self, reading: Reading, session: Session | None, size: int) -> None:
+        """Note that a read is over; keep what it brought, unless a message overtook it."""
+        readings = self._readings.get(reading.key)
+        if readings is not None:
+            readings.discard(reading)
+            if not readings:
+                del self._readings[reading.key]
+        if session is None or reading.overtaken or not self._proven():
+            return
+        self._remove(reading.key)
+        self._entries[reading.key] = _Entry(session, size, self._clock())
+        self._bytes += size
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            _, dropped = self._entries.popitem(last=False)
+            self._bytes -= dropped.size
+
+    def forget(self, key: str) -> None:
+        """Take out the record of a key, and keep none that is being read."""
+        self._remove(key)
+        for reading in self._readings.get(key, ()):
+            reading.overtaken = True
+
+    def ended(self, key: str, reason: str) -> None:
+        """Hear that a session has ended."""
+        del reason
+        self.forget(key)
+
+    def changed(self, key: str) -> None:
+        """Hear that a session has new tokens."""
+        self.forget(key)
+
+    def missed(self) -> None:
+        """Hear that messages may have been lost: nothing here can be believed."""
+        self._entries.clear()
+        self._bytes = 0
+        for readings in self._readings.values():
+            for reading in readings:
+                reading.overtaken = True
+
+    def __len__(self) -> int:
+        """Return how many records are kept."""
+        return len(self._entries)
+
+    def _remove(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size

@@ -1,0 +1,66 @@
+"""Who has which sessions: for their owner, for operators, and for the limit of sessions a user.
+
+Read from the index of `iss|sub`, which holds the keys of all sessions that a user may have. An
+entry whose record is gone (it ran out of idle time) is taken out when it is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from bff.sessions import names
+from bff.sessions.redis import Redis, Script
+from bff.sessions.session import Session
+from bff.sessions.store import EndReason, SessionStore
+
+BATCH = 100
+RECORDS = "bff:{*}:session"
+
+MEMBERS = Script("return redis.call('ZRANGE', KEYS[1], 0, -1)")
+DROP = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
+
+
+class Directory:
+    """Finds sessions by their user, or all of them."""
+
+    def __init__(self, redis: Redis, store: SessionStore, greatest_number: int = 0) -> None:
+        self._redis = redis
+        self._store = store
+        self._greatest_number = greatest_number
+
+    async def of_user(self, iss: str, sub: str) -> list[Session]:
+        """Return the live sessions of a user, the newest first."""
+        index = names.index(names.group_of_sub(iss, sub))
+        members: list[bytes] = await self._redis.run(MEMBERS, [index], [])
+        found: list[Session] = []
+        for start in range(0, len(members), BATCH):
+            batch = [member.decode() for member in members[start : start + BATCH]]
+            loaded = await self._store.load_many(batch)
+            gone = [key for key, session in zip(batch, loaded, strict=True) if session is None]
+            if gone:
+                await self._redis.run(DROP, [index], gone)
+            found += [session for session in loaded if session is not None]
+        return sorted(found, key=lambda session: session.created_at, reverse=True)
+
+    async def everybody(self) -> AsyncIterator[Session]:
+        """Return every live session, in no order, a batch at a time."""
+        batch: list[str] = []
+        async for name in self._redis.scan(RECORDS):
+            batch.append(names.key_of_record(name))
+            if len(batch) == BATCH:
+                for session in await self._store.load_many(batch):
+                    if session is not None:
+                        yield session
+                batch = []
+        for session in await self._store.load_many(batch):
+            if session is not None:
+                yield session
+
+    async def keep_to_limit(self, session: Session) -> list[Session]:
+        """End the oldest sessions of a user who has more than allowed now; return them."""
+        if not self._greatest_number:
+            return []
+        sessions = await self.of_user(session.iss, session.sub)
+        too_many = [one for one in sessions if one.key != session.key][self._greatest_number - 1 :]
+        ended = [await self._store.end(one.key, EndReason.TOO_MANY) for one in too_many]
+        return [one for one in ended if one is not None]

@@ -1,0 +1,86 @@
+"""Schemathesis on the description of the pages: made-up input, right and wrong in form.
+
+No API documentation is served, and the handlers read their own parameters; so what each route
+takes is added here, from the contract's table.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import APIOperation, Case, GenerationMode, openapi
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance
+
+from bff.app import create_pages
+from tests.flows.bad_requests import FORMS, QUERY
+from tests.support.site import Site
+
+CONTENT: dict[str, dict[str, Any]] = {
+    "application/json": {}, "application/problem+json": {}, "text/html; charset=utf-8": {},
+    "text/javascript; charset=utf-8": {}, "text/plain; charset=utf-8": {},
+}  # fmt: skip
+
+
+def description() -> dict[str, Any]:
+    """Return the OpenAPI description of all pages, with what the contract says they take."""
+    switched_on = SimpleNamespace(frontchannel_logout=True, initiate_login=True)
+    service = SimpleNamespace(settings=switched_on)
+    raw: dict[str, Any] = create_pages(cast("Any", service)).openapi()
+    for path, methods in raw["paths"].items():
+        for method, operation in methods.items():
+            names = QUERY.get(path, ()) if method in {"get", "head"} else ()
+            operation["parameters"] = [
+                {"name": name, "in": "query", "schema": {"type": "string"}} for name in names
+            ] + [
+                {"name": name, "in": "header", "schema": {"type": "string"}}
+                for name in ("Accept", "Origin", "X-Request-Id", "X-CSRF")
+            ]
+            operation["responses"] = {"default": {"description": "any", "content": CONTENT}}
+            if method == "post":
+                fields = {name: {"type": "string"} for name in FORMS.get(path, ())}
+                form = {"schema": {"type": "object", "properties": fields}}
+                operation["requestBody"] = {"content": {"application/x-www-form-urlencoded": form}}
+    return raw
+
+
+OPERATIONS = [found.ok() for found in openapi.from_dict(description()).get_all_operations()]
+
+
+def test_every_route_of_the_contract_is_described() -> None:
+    """What the pages offer is what the table above speaks of, or later rooms."""
+    described = {operation.path for operation in OPERATIONS}
+    assert {"/bff/login", "/bff/callback", "/bff/session", "/bff/logout"} <= described
+    assert all(path.startswith("/bff/") for path in described)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(
+    "operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}"
+)
+def test_made_up_input_is_answered_in_order(
+    site: Site, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode
+) -> None:
+    """Never 5xx, and always of a described content type."""
+
+    @settings(
+        max_examples=30,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(data=st.data())
+    def fuzz(data: st.DataObject) -> None:
+        case: Case = data.draw(operation.as_strategy(generation_mode=mode))
+        answer = case.call(base_url=site.base_url, timeout=10, allow_redirects=False)
+        checks = [not_a_server_error]
+        if answer.content:
+            checks.append(content_type_conformance)
+        case.validate_response(answer, checks=checks)
+
+    fuzz()
