@@ -50,6 +50,7 @@ from bff.settings import ConfigurationError, Fault, Settings
 from bff.web import (
     backchannel,
     events,
+    forward_auth,
     health,
     initiate,
     login,
@@ -64,6 +65,7 @@ from bff.web.service import Service
 from bff.web.spa import SpaFolder
 
 log = structlog.get_logger("bff.app")
+NO_ROUTES = RouteTable(())
 ROUTES_EXAMPLE = '{"/api": "http://api:9000"}'
 
 
@@ -264,7 +266,7 @@ class Application:
         live.start()
         return Rooms(
             service=service,
-            pages=create_pages(service),
+            pages=create_pages(service, table),
             routes=table,
             http_proxy=http_proxy,
             websocket_proxy=websocket_proxy,
@@ -299,13 +301,14 @@ def kept_secret(folder: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def create_pages(service: Service) -> FastAPI:
+def create_pages(service: Service, routes: RouteTable = NO_ROUTES) -> FastAPI:
     """Return the pages of the contract. No API documentation is served (section 3)."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for room in (
         login, logout, backchannel, session, my_sessions, events, health, initiate, static,
     ):  # fmt: skip
         pages.include_router(room.router(service))
+    pages.include_router(forward_auth.router(service, routes))
 
     async def refuse(request: Request, error: Exception) -> Any:
         problem = error if isinstance(error, Problem) else _translated(error)

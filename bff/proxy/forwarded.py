@@ -28,6 +28,11 @@ class TrustedProxies:
         self._networks = tuple(networks)
         self._trusts = lru_cache(maxsize=1024)(self._judge)
 
+    def trusts(self, peer: str) -> bool:
+        """Whether a peer is one of the proxies."""
+        address = _address(peer)
+        return address is not None and self._trusts(address)
+
     def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
         """Return the client's address as text; `unknown` where the peer has none.
 

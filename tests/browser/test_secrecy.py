@@ -80,7 +80,7 @@ async def test_no_token_reaches_the_browser(window: Window, relay: Relay) -> Non
 
 
 async def test_a_script_can_read_nothing(window: Window) -> None:
-    """`document.cookie` and both storages are empty while somebody is signed in; the page says so."""
+    """While somebody is signed in, cookies and storage look empty to a script, as the page says."""
     await window.visit()
     await expect(window.part("readable")).to_contain_text("empty")
     await window.sign_in()
