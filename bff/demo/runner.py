@@ -52,13 +52,31 @@ class _Server(uvicorn.Server):
             self.should_exit = True
 
 
+class _Ending:
+    """Whether somebody asked for the end; nothing is interrupted in the middle of a step."""
+
+    def __init__(self) -> None:
+        self.signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup outlives its terminal
+            self.signals.append(signal.SIGHUP)
+        self.asked = False
+        for number in self.signals:
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def ignore_more(self) -> None:
+        """Let nobody disturb the end."""
+        for number in self.signals:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def run_demo(port: int) -> int:
     """Run the demo until Ctrl-C. Return the exit code."""
     console = terminal.console()
     addresses = Addresses(min(port, HIGHEST))
-    signals = _signals()
-    for number in signals:
-        signal.signal(number, signal.default_int_handler)
+    ending = _Ending()
     with contextlib.ExitStack() as stack:
         try:
             sockets = addresses.listen(stack)
@@ -68,16 +86,17 @@ def run_demo(port: int) -> int:
                 terminal.no_redis(console)
                 return 1
             redis = EmbeddedRedis(folder)
-            stack.callback(_stop, redis, signals)
+            stack.callback(redis.stop)
+            stack.callback(ending.ignore_more)
             with console.status("Starting Redis"):
-                redis.start()
-            return asyncio.run(_serve(console, addresses, sockets, redis.url, folder, signals))
+                redis.start(lambda: ending.asked)
+            return asyncio.run(_serve(console, addresses, sockets, redis.url, folder, ending))
         except PortsTakenError as error:
             terminal.taken(console, error.ports, addresses.others())
         except NoRedisServerError as error:
+            if ending.asked:
+                return 0
             console.print(f"The demo needs Redis: {error}", style="red")
-        except KeyboardInterrupt:
-            return 0
     return 1
 
 
@@ -89,27 +108,13 @@ def _has_redis() -> bool:
     return True
 
 
-def _signals() -> list[signal.Signals]:
-    """Return what ends the demo; not SIGHUP where it is to outlive its terminal (nohup)."""
-    ends = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        ends.append(signal.SIGHUP)
-    return ends
-
-
-def _stop(redis: EmbeddedRedis, signals: list[signal.Signals]) -> None:
-    for number in signals:
-        signal.signal(number, signal.SIG_IGN)
-    redis.stop()
-
-
 async def _serve(
     console: Console,
     addresses: Addresses,
     sockets: list[list[socket.socket]],
     redis_url: str,
     folder: Path,
-    signals: list[signal.Signals],
+    ending: _Ending,
 ) -> int:
     servers: list[_Server] = []
     stopping = asyncio.Event()
@@ -120,12 +125,14 @@ async def _serve(
         stopping.set()
 
     loop = asyncio.get_running_loop()
-    for number in signals:
+    for number in ending.signals:
         loop.add_signal_handler(number, stop)
+    if ending.asked:
+        return 0
     tasks: list[asyncio.Task[Any]] = []
     with console.status("Starting the provider, the API and the service"):
         secret = kept_secret(folder)
-        apps = _apps(addresses, redis_url, secret)
+        apps = _apps(addresses, redis_url, secret, folder)
         logs.configure("console", "warning")
         for app, options, listening in zip(apps, _options(), sockets, strict=True):
             servers.append(_Server(uvicorn.Config(app, **options)))
@@ -155,9 +162,10 @@ async def _started(
     return not stopping.is_set()
 
 
-def _apps(addresses: Addresses, redis_url: str, secret: str) -> tuple[ASGIApp, ASGIApp, ASGIApp]:
+def _apps(addresses: Addresses, redis_url: str, secret: str, folder: Path) -> tuple[ASGIApp, ...]:
     service = OneHost(_service(addresses, redis_url, secret), addresses.service)
-    return service, _provider(addresses, secret), create_api(addresses.provider, addresses.api)
+    provider = _provider(addresses, secret, folder / "provider.json")
+    return service, provider, create_api(addresses.provider, addresses.api)
 
 
 def _options() -> tuple[dict[str, Any], ...]:
@@ -198,7 +206,7 @@ def _service(addresses: Addresses, redis_url: str, secret: str) -> ASGIApp:
     return create_app(settings, routes)
 
 
-def _provider(addresses: Addresses, secret: str) -> ASGIApp:
+def _provider(addresses: Addresses, secret: str, memory: Path) -> ASGIApp:
     client = Client(
         client_id=CLIENT_ID,
         client_secret=secret,
@@ -207,5 +215,6 @@ def _provider(addresses: Addresses, secret: str) -> ASGIApp:
         backchannel_logout_uri=f"http://127.0.0.1:{addresses.port}/bff/backchannel-logout",
     )
     return create_provider(
-        ProviderConfig(issuer=addresses.provider, clients=(client,), audience=addresses.api)
+        ProviderConfig(issuer=addresses.provider, clients=(client,), audience=addresses.api),
+        memory=memory,
     )

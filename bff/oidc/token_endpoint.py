@@ -63,7 +63,7 @@ async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) ->
 
 
 async def revoke(provider: Provider, token: str, hint: str) -> None:
-    """Revoke a token (RFC 7009 2.1). Raises RefusedError for anything but 200."""
+    """Revoke a token (RFC 7009 2.1). Raises RefusedError where trying again would not help."""
     metadata = await provider.metadata()
     if metadata.revocation_endpoint is None:
         return
@@ -72,6 +72,8 @@ async def revoke(provider: Provider, token: str, hint: str) -> None:
         {"token": token, "token_type_hint": hint},
         provider.client_auth_method(metadata),
     )
+    if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
+        raise ProviderUnavailableError(f"revocation_{response.status_code}")
     if response.status_code != 200:  # noqa: PLR2004
         raise RefusedError(f"revocation_{response.status_code}")
 

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -70,14 +70,17 @@ class EmbeddedRedis:
         self._users: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start the server, or join the one that runs. Raises NoRedisServerError."""
+    def start(self, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Start the server, or join the one that runs. Raises NoRedisServerError.
+
+        `given_up` is asked again and again whether to stop waiting for it.
+        """
         server = find_server()
         with self._locked("start.lock"):
             self._users = (self._folder / "users.lock").open("ab")
             fcntl.flock(self._users, fcntl.LOCK_SH)
             if not self._answers():
-                self._launch(server)
+                self._launch(server, given_up)
 
     def stop(self) -> None:
         """Leave; stop the server if nobody else uses it."""
@@ -94,7 +97,7 @@ class EmbeddedRedis:
                 self._users.close()
                 self._users = None
 
-    def _launch(self, server: str) -> None:
+    def _launch(self, server: str, given_up: Callable[[], bool]) -> None:
         self._socket.unlink(missing_ok=True)
         with (self._folder / "redis.log").open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - a fixed command line
@@ -111,7 +114,8 @@ class EmbeddedRedis:
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            ended = self._process.poll() is not None
+            if ended or given_up() or time.monotonic() > deadline:
                 self._process.kill()
                 self._process.wait()
                 raise NoRedisServerError(

@@ -19,7 +19,8 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from bff.errors import StoreUnavailableError
 
@@ -127,7 +128,7 @@ async def answered(command: Awaitable[T]) -> T:
     """Await a command; turn every way of getting no answer into StoreUnavailableError."""
     try:
         return await asyncio.wait_for(command, 1.5 * TIMEOUT)
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         raise StoreUnavailableError(type(error).__name__) from error
 
 
@@ -142,6 +143,8 @@ def connect(url: str) -> Redis:
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 15,
         "client_name": "bff",
+        # With them on, as the library would have it, connections that a restart closed stay in use.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     scheme = url.partition("://")[0]
     if not scheme.endswith(("+sentinel", "+cluster")):

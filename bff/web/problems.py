@@ -60,7 +60,7 @@ WORDS: dict[Code, Words] = {
     Code.LOGIN_EXPIRED: Words(
         "This sign-in is no longer valid",
         "It took too long, was finished already, or was begun in another browser. "
-        "Please start again.",
+        "If you are signed in, you still are; otherwise please start again.",
         *AGAIN,
     ),
     Code.RATE_LIMITED: Words(

@@ -9,6 +9,11 @@ from urllib.parse import quote
 
 from tests.support.raw_http import RawAnswer, request
 
+EVERYTHING = {
+    "BFF_FRONTCHANNEL_LOGOUT": "true",
+    "BFF_INITIATE_LOGIN": "true",
+    "BFF_FORWARD_AUTH_KEY": "a key for the reverse proxy of the tests",
+}
 QUERY = {
     "/bff/login": ("return_to", "prompt", "login_hint", "acr_values", "max_age", "ui_locales"),
     "/bff/callback": ("code", "state", "iss", "error", "error_description", "session_state"),
@@ -39,7 +44,7 @@ ALLOWED = {
     "/bff/backchannel-logout": {"POST"}, "/bff/client.js": {"GET", "HEAD"},
     "/bff/client.d.ts": {"GET", "HEAD"}, "/bff/jwks.json": {"GET", "HEAD"},
     "/bff/healthz": {"GET", "HEAD"}, "/bff/readyz": {"GET", "HEAD"},
-    "/bff/initiate-login": {"GET", "POST"},
+    "/bff/initiate-login": {"GET", "POST"}, "/bff/frontchannel-logout": {"GET"},
 }  # fmt: skip
 METHODS = (
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "M-SEARCH",

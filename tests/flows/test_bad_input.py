@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.flows.bad_requests import (
     ALLOWED,
     BODIES,
     COOKIES,
+    EVERYTHING,
     FORMS,
     METHODS,
     PATHS,
@@ -23,11 +25,18 @@ from tests.flows.bad_requests import (
     judge,
 )
 from tests.support.raw_http import exchange, request
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 
 AT_ONCE = 16
 NAVIGATION = ("Sec-Fetch-Mode: navigate", "Accept: text/html,*/*;q=0.8")
 FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A service with every optional route switched on."""
+    with open_site(tmp_path_factory.mktemp("site"), EVERYTHING) as site:
+        yield site
 
 
 async def judge_all(site: Site, cases: list[tuple[str, bytes]], *, page: bool = False) -> None:
@@ -66,8 +75,6 @@ async def test_every_method_on_every_route(site: Site) -> None:
     ]
     await judge_all(site, cases)
     for path, methods in ALLOWED.items():
-        if path == "/bff/initiate-login":
-            continue  # switched off
         for method in set(METHODS) - methods - {"HEAD"}:
             answer = await exchange(site.base_url, request(path, method=method))
             assert answer.status == 405, (method, path)

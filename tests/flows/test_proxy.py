@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,7 +174,7 @@ async def test_a_request_with_our_cookie_must_come_from_our_page(
 
 
 async def test_kinds_of_sign_in(place: Place, alice: UserAgent) -> None:
-    """`user` needs a session, `optional` may have one, `none` ignores it, `client` is the service."""
+    """`user` needs a session, `optional` may have one, `none` and `client` do not look."""
     async with place.upstream(answering(OK)) as upstream:
         refused = await place.ask("/api/x")
         assert (refused.status, json.loads(refused.body)["login_url"]) == (401, "/bff/login")
@@ -349,6 +350,26 @@ async def test_a_client_that_leaves_ends_the_upstreams_work(place: Place, begun:
         await asyncio.wait_for(upstream.left.wait(), 1)
 
 
+async def test_a_client_that_leaves_after_its_upload_ends_the_upstreams_work(place: Place) -> None:
+    """The end of a streamed body is where the watch for the client begins."""
+
+    async def handle(peer: Peer) -> None:
+        await peer.head()
+        await peer.reader.readuntil(b"0\r\n\r\n")
+        await peer.until_closed()
+
+    async with place.upstream(handle) as upstream:
+        _, writer = await _open(place)
+        writer.write(b"POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"3\r\none\r\n")
+        await asyncio.sleep(0.3)
+        writer.write(b"0\r\n\r\n")
+        await asyncio.sleep(0.3)
+        assert not upstream.left.is_set()
+        await _shut(writer)
+        await asyncio.wait_for(upstream.left.wait(), 1)
+
+
 async def test_an_upload_that_breaks_off_breaks_off_upstream(place: Place) -> None:
     """The upstream never sees the end of a body that has none."""
     rest = b""
@@ -367,6 +388,21 @@ async def test_an_upload_that_breaks_off_breaks_off_upstream(place: Place) -> No
         await _shut(writer)
         await asyncio.wait_for(upstream.left.wait(), 1)
     assert rest == b"3\r\none\r\n"
+
+
+async def test_an_upload_that_stalls_is_refused(place: Place) -> None:
+    """The browser is told that its request was at fault, not the upstream."""
+
+    async def handle(peer: Peer) -> None:
+        await peer.head()
+        await peer.until_closed()
+
+    async with place.upstream(handle) as upstream:
+        reader, writer = await _open(place)
+        writer.write(b"POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        assert b" 400 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        await asyncio.wait_for(upstream.left.wait(), 1)
+        await _shut(writer)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -484,6 +520,29 @@ async def test_a_token_that_is_refused_again_is_not_tried_a_third_time(
         answer = await place.ask("/api", f"Cookie: {cookie_of(alice)}", SAME)
         assert answer.status == 401
         assert len(upstream.requests) == 2
+
+
+async def test_without_a_new_token_a_refused_request_is_not_repeated(
+    redis_process: str, tmp_path: Path
+) -> None:
+    """A session without refresh token has nothing better to offer: the 401 is passed on."""
+    port = free_port()
+    with ExitStack() as stack:
+        cast = Cast(stack, tmp_path, redis_process)
+        provider = cast.provider()
+        settings = {
+            **provider.settings(), "BFF_SCOPES": "openid profile",
+            "BFF_ROUTES": json.dumps({"/api": f"http://127.0.0.1:{port}"}),
+        }  # fmt: skip
+        place = Place(cast.service(settings), provider, port)
+        async with (
+            UserAgent(place.service.base_url) as browser,
+            place.upstream(answering(INVALID)) as upstream,
+        ):
+            await browser.navigate("/bff/login")
+            await browser.submit(button="alice")
+            answer = await place.ask("/api", f"Cookie: {cookie_of(browser)}", SAME)
+            assert (answer.status, len(upstream.requests)) == (401, 1)
 
 
 async def test_other_refusals_and_large_bodies_are_passed_on(

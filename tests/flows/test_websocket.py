@@ -57,7 +57,7 @@ class Place:
             fields["Cookie"] = f"bff={browser.cookies.get('bff')}"
         return connect(
             self.service.base_url.replace("http", "ws", 1) + path, additional_headers=fields,
-            subprotocols=PROTOCOLS, proxy=None, max_size=None,
+            subprotocols=PROTOCOLS, proxy=None, max_size=None, user_agent_header=None,
         )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ async def test_the_handshake_carries_the_token_and_not_the_cookie(
     assert fields["X-Forwarded-For"] == "127.0.0.1"
     assert len(fields.get_all("Sec-WebSocket-Key")) == len(fields.get_all("Host")) == 1
     assert "Cookie" not in fields
+    assert "User-Agent" not in fields
     assert "X-Forwarded-User" not in fields
 
 

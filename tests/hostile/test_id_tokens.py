@@ -177,6 +177,41 @@ async def test_oidcc_client_test_userinfo_invalid_sub(rig: Rig) -> None:
         rig.provider.answers["/userinfo"] = good
 
 
+@pytest.mark.parametrize(
+    ("options", "claims", "reason"),
+    [
+        ("?max_age=60", {}, "max_age"),
+        ("?max_age=60", {"auth_time": time.time() - 3600}, "max_age"),
+        ("?max_age=0", {"auth_time": time.time() - 3600}, "max_age"),
+        ("?max_age=60", {"auth_time": "now"}, "auth_time"),
+        ("", {"auth_time": True}, "auth_time"),
+        ("?acr_values=strong", {}, "acr"),
+        ("?acr_values=strong", {"acr": "weak"}, "acr"),
+        ("?acr_values=strong+stronger", {"acr": ["strong"]}, "acr"),
+    ],
+    ids=str,
+)
+async def test_what_was_asked_for_must_be_what_came(
+    rig: Rig, options: str, claims: dict[str, Any], reason: str
+) -> None:
+    """`max_age` and `acr_values` are checked on return (OIDC Core 3.1.3.7, 12 and 13)."""
+    async with UserAgent(rig.service.base_url) as browser:
+        begun = await rig.begin(browser, options)
+        rig.grants(begun, jose.sign({**begun.claims, **claims}, kid="one"))
+        outcome = await rig.finish(browser, begun)
+    assert (outcome.reasons, outcome.asked) == ([reason], ["/token"])
+    assert (outcome.page.status, outcome.signed_in) == (400, False)
+
+
+async def test_what_was_asked_for_and_came_is_accepted(rig: Rig) -> None:
+    """A fresh `auth_time` and one of the wanted `acr` values pass."""
+    async with UserAgent(rig.service.base_url) as browser:
+        begun = await rig.begin(browser, "?max_age=0&acr_values=strong+stronger")
+        claims = {**begun.claims, "auth_time": int(time.time()), "acr": "stronger"}
+        rig.grants(begun, jose.sign(claims, kid="one"))
+        assert (await rig.finish(browser, begun)).signed_in
+
+
 async def test_a_failed_login_leaves_the_session_there_was(rig: Rig) -> None:
     """Alice stays signed in, with the session she had, when a second login goes wrong."""
     async with UserAgent(rig.service.base_url) as browser:

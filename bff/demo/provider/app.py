@@ -20,6 +20,7 @@ from bff.demo.provider.dev_pages import dev_logout, dev_state, rotate_keys, star
 from bff.demo.provider.errors import InvalidClientError, OAuthError, PageError
 from bff.demo.provider.keys import generate_key
 from bff.demo.provider.logout import confirm_logout, end_session
+from bff.demo.provider.memory import remembering
 from bff.demo.provider.metadata import discovery, jwks
 from bff.demo.provider.pages import NO_STORE, page
 from bff.demo.provider.parameters import BadParametersError
@@ -29,6 +30,7 @@ from bff.demo.provider.userinfo import userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from joserfc.jwk import RSAKey
     from starlette.requests import Request
@@ -51,10 +53,12 @@ def create_provider(
     clock: Callable[[], float] = time.time,
     random_token: Callable[[], str] = random_token,
     make_key: Callable[[str], RSAKey] = generate_key,
+    memory: Path | None = None,
 ) -> Starlette:
     """Make the dev provider: one process, everything in memory, loopback only.
 
-    `clock` gives seconds since the epoch, `make_key` an RS256 key of the given name.
+    `clock` gives seconds since the epoch, `make_key` an RS256 key of the given name. `memory` is a
+    file by which it knows after a restart what it knew before.
     """
     state = ProviderState(config, clock, random_token, make_key)
     routes = [
@@ -74,6 +78,7 @@ def create_provider(
     ]
     return Starlette(
         routes=routes,
+        lifespan=remembering(state, memory),
         middleware=[Middleware(LoopbackOnly)],
         exception_handlers={
             AuthorizationError: _authorization_error,

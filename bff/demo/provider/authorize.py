@@ -145,6 +145,6 @@ def _hinted_sub(state: ProviderState, wanted: AuthorizationRequest) -> str | Non
     if wanted.id_token_hint is None:
         return None
     claims = state.keys.verify(wanted.id_token_hint, "JWT")
-    if claims is None or claims.get("iss") != state.config.issuer:
+    if claims is None:
         raise AuthorizationError(wanted.target, "invalid_request", "id_token_hint is not ours")
     return str(claims["sub"])

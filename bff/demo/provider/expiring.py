@@ -55,6 +55,16 @@ class ExpiringMap(Generic[V]):
         self._drop_expired()
         return iter([value for _, value in self._entries.values()])
 
+    def export(self) -> dict[str, tuple[float, V]]:
+        """Return a copy of all entries alive, oldest first, each with when it ends."""
+        self._drop_expired()
+        return dict(self._entries)
+
+    def restore(self, entries: dict[str, tuple[float, V]]) -> None:
+        """Put exported entries in the place of all there are."""
+        self._entries = dict(entries)
+        self._drop_expired()
+
     def _drop_expired(self) -> None:
         now = self._clock()
         while self._entries:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bff.demo.provider.errors import OAuthError
 from bff.demo.provider.expiring import ExpiringMap
@@ -163,6 +163,43 @@ class Grants:
         for grant in grants:
             if grant.sub == sub:
                 grant.revoked = True
+
+    def export(self) -> dict[str, Any]:
+        """Return all tokens alive and their grants as plain values. Codes are too short-lived."""
+        refresh_tokens = self._refresh_tokens.export()
+        access_tokens = self._access_tokens.export()
+        grants = [token.grant for _, token in refresh_tokens.values()]
+        grants += [grant for _, grant in access_tokens.values()]
+        families = {id(grant): grant for grant in grants}
+        number = {one: index for index, one in enumerate(families)}
+        return {
+            "grants": [asdict(grant) for grant in families.values()],
+            "refresh_tokens": {
+                token: (ends_at, number[id(one.grant)], one.used)
+                for token, (ends_at, one) in refresh_tokens.items()
+            },
+            "access_tokens": {
+                jti: (ends_at, number[id(grant)]) for jti, (ends_at, grant) in access_tokens.items()
+            },
+        }
+
+    def restore(self, exported: dict[str, Any]) -> None:
+        """Put exported tokens and grants in the place of all there are."""
+        grants: list[Grant] = [Grant(**values) for values in exported["grants"]]
+        for grant in grants:
+            grant.scopes = tuple(grant.scopes)
+        self._refresh_tokens.restore(
+            {
+                token: (ends_at, _RefreshToken(grants[int(number)], used))
+                for token, (ends_at, number, used) in exported["refresh_tokens"].items()
+            }
+        )
+        self._access_tokens.restore(
+            {
+                jti: (ends_at, grants[int(number)])
+                for jti, (ends_at, number) in exported["access_tokens"].items()
+            }
+        )
 
 
 def s256(verifier: str) -> str:

@@ -5,7 +5,7 @@ Source: RFC 7517 (JWK), OpenID Connect Core 10.1.1 (rotation).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -43,6 +43,14 @@ class SigningKeys:
         """Return the public JWK Set."""
         return {"keys": [key.as_dict(private=False) for key in self._keys]}
 
+    def export(self) -> list[dict[str, Any]]:
+        """Return the keys with their private halves, newest first."""
+        return [dict(key.as_dict(private=True)) for key in self._keys]
+
+    def restore(self, keys: list[dict[str, Any]]) -> None:
+        """Put exported keys in the place of those there are."""
+        self._keys = [RSAKey.import_key(key) for key in keys]
+
     def sign(self, typ: str, claims: dict[str, object]) -> str:
         """Make a JWT of this `typ`."""
         key = self._keys[0]
@@ -52,7 +60,7 @@ class SigningKeys:
     def verify(self, token: str, typ: str) -> dict[str, object] | None:
         """Return the claims of a token of this `typ` that one of our keys signed, else None.
 
-        Only the signature is judged: the caller looks at issuer, audience and times.
+        What our keys signed has our issuer; audience and times are for the caller to judge.
         """
         if not token.isascii():
             return None

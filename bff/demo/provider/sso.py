@@ -7,8 +7,8 @@ and its `sid`, with a new `auth_time`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from bff.demo.provider.expiring import ExpiringMap
 
@@ -64,6 +64,22 @@ class SsoSessions:
             session.sid = self._random_token()
         self._sessions[session.cookie] = session
         return session
+
+    def export(self) -> dict[str, tuple[float, dict[str, Any]]]:
+        """Return all sessions alive as plain values, each with when it ends."""
+        return {
+            cookie: (ends_at, {**asdict(session), "client_ids": sorted(session.client_ids)})
+            for cookie, (ends_at, session) in self._sessions.export().items()
+        }
+
+    def restore(self, exported: dict[str, tuple[float, dict[str, Any]]]) -> None:
+        """Put exported sessions in the place of all there are."""
+        sessions: dict[str, tuple[float, SsoSession]] = {}
+        for cookie, (ends_at, values) in exported.items():
+            session = SsoSession(**values)
+            session.client_ids = set(values["client_ids"])
+            sessions[cookie] = ends_at, session
+        self._sessions.restore(sessions)
 
     def end(self, session: SsoSession) -> None:
         """Forget the session."""

@@ -348,6 +348,15 @@ async def test_userinfo_refuses(
     assert (f'error="{error}"' in answer.headers["www-authenticate"]) is (error is not None)
 
 
+async def test_userinfo_wants_openid(driver: Driver) -> None:
+    """A token narrowed to an API scope does not open the userinfo endpoint."""
+    token = (await driver.sign_in())["refresh_token"]
+    narrow = (await driver.refresh(token, scope="orders:read")).json()
+    answer = await driver.userinfo(narrow["access_token"])
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
 async def test_userinfo_wants_an_access_token_alive(driver: Driver) -> None:
     """Neither an ID token nor an expired access token opens the userinfo endpoint."""
     tokens = await driver.sign_in()

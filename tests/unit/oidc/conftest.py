@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bff.oidc.provider import Provider, Registration
-from bff.oidc.tokens import Policy
+from bff.oidc.provider import Provider
 from tests.support.clock import Clock
+from tests.support.jose import ec
+from tests.support.our_side import MakeProvider, provider_of
 from tests.support.scripted_provider import ScriptedProvider, scripted_provider
-
-CLIENT_SECRET = "dev-secret:with/odd+chars %and=more, 32 bytes"
-
-MakeProvider = Callable[..., Provider]
 
 
 @pytest.fixture
@@ -32,31 +29,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def make_provider(
-    scripted: ScriptedProvider, clock: Clock
-) -> AsyncIterator[MakeProvider]:
+async def make_provider(scripted: ScriptedProvider, clock: Clock) -> AsyncIterator[MakeProvider]:
     """A function that makes our side of the scripted provider; it is closed after the test."""
     made: list[Provider] = []
 
     def make(**changes: Any) -> Provider:
-        alg = changes.pop("alg", "RS256")
-        issuer = changes.pop("issuer", scripted.issuer)
-        values: dict[str, Any] = {
-            "issuer": issuer,
-            "client_id": "my-spa",
-            "client_secret": CLIENT_SECRET,
-            "client_auth": None,
-            "client_key_file": None,
-            "scopes": ("openid",),
-            "authorize_params": {},
-            "response_mode": "query",
-            "fetch_userinfo": None,
-            "policy": Policy(issuer, "my-spa", alg, 30.0),
-            **changes,
-        }
-        provider = Provider(Registration(**values), clock)
-        made.append(provider)
-        return provider
+        made.append(provider_of(scripted, clock, **changes))
+        return made[-1]
 
     yield make
     for provider in made:
@@ -66,8 +45,6 @@ async def make_provider(
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     """A file with a private key for client assertions."""
-    from tests.support.jose import ec
-
     path = tmp_path / "client-key.pem"
     path.write_bytes(ec(name="client").as_pem(private=True))
     return path

@@ -18,7 +18,7 @@ from tests.support.clock import Clock
 from tests.support.jose import ec, ed25519, forge, jwk, rsa, sign
 from tests.support.scripted_provider import DISCOVERY, Answer, Asked, ScriptedProvider
 
-from .conftest import CLIENT_SECRET, MakeProvider
+from tests.support.our_side import CLIENT_SECRET, MakeProvider
 
 CLAIMS = {"sub": "alice"}
 

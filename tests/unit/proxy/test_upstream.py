@@ -6,7 +6,6 @@ import asyncio
 import gc
 import time
 import warnings
-from contextlib import suppress
 
 import pytest
 
@@ -215,25 +214,36 @@ async def test_waiting_for_a_connection_ends_at_the_deadline() -> None:
 
 
 async def test_who_stops_waiting_for_a_connection_blocks_nobody() -> None:
-    """Cancelled waiters give back what they were just about to get."""
+    """Who is cancelled just as a connection, or a place for one, is given to it passes it on."""
+    answer = OK
 
     async def handle(peer: Peer) -> None:
         while True:
             await peer.head()
             await asyncio.sleep(0.01)
-            await peer.say(OK)
+            await peer.say(answer)
 
     async with raw_upstream(handle, max_connections=1) as upstream:
-        for _ in range(20):
-            first = asyncio.create_task(fetch(upstream.pool))
-            second = asyncio.create_task(fetch(upstream.pool))
-            third = asyncio.create_task(fetch(upstream.pool))
-            while not first.done():
-                await asyncio.sleep(0)
-            second.cancel()
-            assert await asyncio.wait_for(third, 1) == b"ok"
-            with suppress(asyncio.CancelledError):
-                await second
+        for body in (OK, OK.replace(b"200 OK\r\n", b"200 OK\r\nConnection: close\r\n")):
+            answer = body
+            blocker = asyncio.create_task(fetch(upstream.pool))
+            await asyncio.sleep(0.005)
+            holder: list[asyncio.Task[bytes]] = []
+
+            async def cancel_next(held: list[asyncio.Task[bytes]] = holder) -> None:
+                await fetch(upstream.pool)
+                held[0].cancel()
+
+            canceller = asyncio.create_task(cancel_next())
+            await asyncio.sleep(0)
+            holder.append(asyncio.create_task(fetch(upstream.pool)))
+            await asyncio.sleep(0)
+            last = asyncio.create_task(fetch(upstream.pool))
+            await blocker
+            await canceller
+            with pytest.raises(asyncio.CancelledError):
+                await holder[0]
+            assert await asyncio.wait_for(last, 1) == b"ok"
 
 
 async def test_a_stale_connection_is_replaced_once_for_a_request_that_can_be_repeated() -> None:
@@ -310,6 +320,16 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used_even_for_post
             assert await fetch(upstream.pool, RequestHead(b"POST", b"/", []), b"pay") == b"ok"
             await asyncio.sleep(0.05)
         assert upstream.connections == 3
+
+
+async def test_a_connection_that_is_just_closing_is_not_used() -> None:
+    """Between the close and the news of it there is a moment."""
+    async with raw_upstream(answering(OK)) as upstream:
+        await fetch(upstream.pool)
+        [connection] = upstream.pool._idle
+        connection.close()
+        assert await fetch(upstream.pool, RequestHead(b"POST", b"/", []), b"pay") == b"ok"
+        assert upstream.connections == 2
 
 
 async def test_a_refused_connection_is_unavailable() -> None:

@@ -55,7 +55,7 @@ async def test_a_body_of_known_length_goes_out_with_its_length() -> None:
 
 
 async def test_a_body_is_sent_when_its_last_byte_is() -> None:
-    """An answer that comes before the browser has said that nothing follows keeps the connection."""
+    """An answer before the browser has said that nothing follows keeps the connection."""
 
     async def lingering() -> AsyncIterator[bytes]:
         yield b"abc"
