@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -155,7 +156,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
             redis = connect(settings.redis_url.get_secret_value())
         try:
             await redis.ping()
-            policy = await answered(redis.client.info("memory"))
+            memory: dict[str, Any] = await answered(redis.client.info("memory"))
         finally:
             await redis.aclose()
     except (StoreUnavailableError, NoRedisServerError) as error:
@@ -167,7 +168,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     findings = [
         Finding(Grade.GOOD, "redis", "answers" if embedded is None else "embedded, for development")
     ]
-    eviction = policy.get("maxmemory_policy") if isinstance(policy, dict) else None
+    eviction = memory.get("maxmemory_policy")
     if eviction not in (None, "noeviction"):
         text = f"maxmemory-policy is {eviction}: sessions may vanish; set noeviction"
         findings.append(Finding(Grade.WARNING, "redis", text))

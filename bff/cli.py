@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
+FirstPort = Annotated[int, typer.Option(min=1, max=65533, help="The first of three ports.")]
 
 
 @app.command()
@@ -50,7 +51,7 @@ def serve(
 
 
 @app.command()
-def demo(port: Port = 8080) -> None:
+def demo(port: FirstPort = 8080) -> None:
     """Run everything on this machine: a provider, an API, an SPA, Redis and the service."""
     from bff.demo.runner import run_demo  # noqa: PLC0415 - nothing else needs the demo
 

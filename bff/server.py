@@ -10,13 +10,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD = 65_536
 MAX_FIELDS = 128
 GRACE_SECONDS = 25
 KEEP_ALIVE_SECONDS = 75
 MAX_MESSAGE = 16_777_216
+ENDLESS = "endless"  # set in a request's state: its answer has no end of its own
 
 
 class _RefusedError(Exception):
@@ -66,6 +67,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
                 lengths += 1
             elif name == b"transfer-encoding":
                 codings.append(value.strip().lower())
+        assert self.parser is not None
         version = self.parser.get_http_version()
         old = version == "1.0"
         if not old and version != "1.1":
@@ -95,10 +97,26 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             self._refuse()
 
+    def shutdown(self) -> None:
+        """Begin to stop: requests finish, but a stream of events would go on for ever."""
+        cycle = self._current()
+        if (
+            cycle is not None
+            and cycle.scope.get("state", {}).get(ENDLESS)
+            and not cycle.response_complete
+        ):
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read, or what a callback refused inside it."""
         del msg
         self._refuse()
+
+    def _current(self) -> RequestResponseCycle | None:
+        """Return the exchange under way or just over; uvicorn's annotation forgets the first."""
+        return self.cycle
 
     def _count(self, size: int) -> None:
         self._unparsed = 0
@@ -110,7 +128,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def _refuse(self) -> None:
         if self.transport.is_closing():
             return
-        cycle = self.cycle
+        cycle = self._current()
         if not (cycle is None or cycle.response_complete) and (
             cycle.response_started or not self._in_body or self.pipeline
         ):

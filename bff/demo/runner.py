@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from bff import logs
 from bff.app import create_app, kept_secret
 from bff.demo import terminal
-from bff.demo.addresses import HIGHEST, Addresses, PortsTakenError
+from bff.demo.addresses import Addresses, PortsTakenError
 from bff.demo.api import create_api
 from bff.demo.one_host import OneHost
 from bff.demo.provider import Client, ProviderConfig, create_provider
@@ -75,7 +75,7 @@ class _Ending:
 def run_demo(port: int) -> int:
     """Run the demo until Ctrl-C. Return the exit code."""
     console = terminal.console()
-    addresses = Addresses(min(port, HIGHEST))
+    addresses = Addresses(port)
     ending = _Ending()
     with contextlib.ExitStack() as stack:
         try:

@@ -11,6 +11,7 @@ from bff.demo.addresses import Addresses
 from bff.demo.provider.users import USERS, User
 
 GAP = "   "
+KEPT = "kept for the next start"
 
 
 def console() -> Console:
@@ -28,7 +29,7 @@ def welcome(out: Console, addresses: Addresses, folder: Path) -> None:
     out.print("\n  The demo runs.\n", style="bold green")
     for label, url, style, note in places:
         out.print(Text.assemble(f"  {label:<11}", GAP, (f"{url:<22}", style), GAP, (note, "dim")))
-    out.print(Text.assemble(f"  {'Data':<11}", GAP, (_from_home(folder), "dim")))
+    out.print(Text.assemble(f"  {'Data':<11}", GAP, _from_home(folder), GAP, (KEPT, "dim")))
     out.print("\n  Sign in as one of these. No password is asked for.\n", style="bold")
     for user in USERS:
         out.print(

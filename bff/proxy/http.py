@@ -23,7 +23,7 @@ from bff.proxy.admission import LOGIN_URL, Admission, Grant
 from bff.proxy.browser import Browser
 from bff.proxy.caller import Callers
 from bff.proxy.challenge import bearer_error
-from bff.proxy.headers import OwnCookies, request_headers, response_headers
+from bff.proxy.headers import Headers, OwnCookies, request_headers, response_headers
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route, target
 from bff.proxy.upstream import UpstreamPool
@@ -35,6 +35,7 @@ from bff.proxy.wire import (
     UpstreamError,
     UpstreamTimeoutError,
 )
+from bff.server import ENDLESS
 from bff.sessions.access import Access
 from bff.sessions.live import LiveSessions
 from bff.sessions.session import Session
@@ -88,7 +89,8 @@ class HttpProxy:
                 raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
             raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
         try:
-            await self._answer(route, response, send, with_session=grant.session is not None)
+            with_session = grant.session is not None
+            await self._answer(route, response, scope, send, with_session=with_session)
         except ClientGoneError:
             log.info("request.ended", route=route.name, session_ended=departure.session_ended)
         except (UpstreamError, RequestBodyError) as error:
@@ -155,7 +157,13 @@ class HttpProxy:
         )
 
     async def _answer(
-        self, route: Route, response: UpstreamResponse, send: Send, *, with_session: bool
+        self,
+        route: Route,
+        response: UpstreamResponse,
+        scope: Scope,
+        send: Send,
+        *,
+        with_session: bool,
     ) -> None:
         fields = response_headers(
             response.headers,
@@ -164,6 +172,8 @@ class HttpProxy:
             cookies=route.cookies,
             own_cookies=self._own_cookies,
         )
+        if not response.complete and _streams_events(fields):
+            scope["state"][ENDLESS] = True
         start = {"type": "http.response.start", "status": response.status, "headers": fields}
         await send(start)
         while True:
@@ -173,6 +183,12 @@ class HttpProxy:
             await send({"type": "http.response.body", "body": piece, "more_body": more})
             if not more:
                 return
+
+
+def _streams_events(fields: Headers) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in fields
+    )
 
 
 class _Departure:

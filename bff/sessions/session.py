@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from bff.sessions.device import Device
+from bff.sessions.packing import pack, unpack
 
 REFRESH_AHEAD = 60.0
 TOUCH_EVERY = 60.0
+FACTS_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +109,27 @@ class Session:
     def dump(self) -> bytes:
         """Return the part of the record that is sealed: everything but the bookkeeping."""
         tokens = self.tokens
-        return json.dumps(
+        facts = json.dumps(
             [
                 self.iss, self.sub, self.sid, self.claims, self.created_at, self.ends_at,
-                tokens.access_token, tokens.obtained_at, tokens.expires_at, tokens.refresh_token,
-                tokens.id_token, " ".join(sorted(tokens.scope)), self.device.address,
-                self.device.browser,
+                tokens.obtained_at, tokens.expires_at, " ".join(sorted(tokens.scope)),
+                self.device.address, self.device.browser,
             ],
             separators=(",", ":"),
         ).encode()  # fmt: skip
+        packed = pack((tokens.access_token, tokens.refresh_token, tokens.id_token))
+        return len(facts).to_bytes(FACTS_LENGTH, "big") + facts + packed
 
     @classmethod
     def parse(cls, plain: bytes, key: str, generation: int, last_used_at: float) -> Self:
         """Return the session that `dump` wrote."""
-        (iss, sub, sid, claims, created_at, ends_at,
-         access, obtained_at, expires_at, refresh, id_token, scope,
-         address, browser) = json.loads(plain)  # fmt: skip
+        end = FACTS_LENGTH + int.from_bytes(plain[:FACTS_LENGTH], "big")
+        (iss, sub, sid, claims, created_at, ends_at, obtained_at, expires_at, scope,
+         address, browser) = json.loads(plain[FACTS_LENGTH:end])  # fmt: skip
+        access, refresh, id_token = unpack(plain[end:])
         tokens = Tokens(
-            access, obtained_at, expires_at, refresh, id_token, frozenset(scope.split())
+            access or "", obtained_at, expires_at, refresh, id_token or "", frozenset(scope.split())
         )
-        device = Device(address, browser)
         return cls(
             key,
             generation,
@@ -138,5 +141,5 @@ class Session:
             created_at,
             last_used_at,
             ends_at,
-            device,
+            Device(address, browser),
         )

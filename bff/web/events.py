@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from bff.errors import Code, Problem, StoreUnavailableError
+from bff.server import ENDLESS
 from bff.web.pages import JSON_POLICY
 from bff.web.service import Service
 
@@ -41,6 +42,7 @@ def router(service: Service) -> APIRouter:
         session = await service.access.session(request.headers.raw, slide=False)
         if session is None:
             raise Problem(Code.UNAUTHENTICATED, "no_session")
+        request.scope["state"][ENDLESS] = True
         return StreamingResponse(
             stream(service, session), headers=HEADERS, media_type="text/event-stream"
         )

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -77,10 +77,10 @@ def redis_that_goes(tmp_path: Path) -> Iterator[RedisThatGoes]:
     redis.stop()
 
 
-async def patient(condition: Callable[[], asyncio.Future[bool] | object], seconds: float) -> None:
+async def patient(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
     """Wait until an async condition holds."""
     deadline = time.monotonic() + seconds
-    while not await condition():  # type: ignore[misc]
+    while not await condition():
         assert time.monotonic() < deadline, "not in time"
         await asyncio.sleep(0.05)
 
@@ -110,7 +110,7 @@ async def test_redis_away_signs_nobody_out(
                     told.append(answer.json())
                 return answer.status_code == 503
 
-            await patient(away, QUICKLY)  # type: ignore[arg-type]
+            await patient(away, QUICKLY)
             for method, path in (
                 ("GET", "/bff/session"), ("POST", "/bff/refresh"), ("POST", "/bff/logout"),
                 ("GET", "/bff/readyz"), ("GET", "/bff/session"),
@@ -137,7 +137,7 @@ async def test_redis_away_signs_nobody_out(
                     told.append(answer.json())
                 return answer.status_code == 200
 
-            await patient(back, 10)  # type: ignore[arg-type]
+            await patient(back, 10)
             assert alice.cookies.get("bff") == cookie
             assert all(answer["authenticated"] for answer in told)
             assert told[0]["session"]["id"] == told[-1]["session"]["id"]
@@ -168,11 +168,15 @@ async def test_a_callback_while_redis_is_away_can_be_repeated(
 
 
 async def test_a_provider_that_is_down_at_start_is_waited_for(
-    run_service: RunService, start_provider: Callable[..., DevProvider], service_port: int
+    run_service: RunService, start_provider: Callable[..., DevProvider]
 ) -> None:
     """The service starts, is alive but not ready, answers logins with a page, and recovers."""
     port = processes.free_port()
-    settings = DevProvider(f"http://127.0.0.1:{port}", "", None).settings()  # type: ignore[arg-type]
+    settings = {
+        "BFF_ISSUER": f"http://127.0.0.1:{port}",
+        "BFF_CLIENT_ID": processes.CLIENT_ID,
+        "BFF_CLIENT_SECRET": processes.CLIENT_SECRET,
+    }
     service = run_service(settings, ready=False)
     async with UserAgent(service.base_url) as browser:
         assert (await browser.fetch("/bff/healthz")).status_code == 200
@@ -190,7 +194,7 @@ async def test_a_provider_that_is_down_at_start_is_waited_for(
         async def ready_now() -> bool:
             return (await browser.fetch("/bff/readyz")).status_code == 200
 
-        await patient(ready_now, 10)  # type: ignore[arg-type]
+        await patient(ready_now, 10)
         await sign_in(browser)
         assert await signed_in(browser)
 

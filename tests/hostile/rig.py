@@ -131,7 +131,8 @@ class Rig:
             return await self.finish(browser, begun)
 
     async def _token(self, asked: Asked) -> Answer:
-        plan = self.plans.get(asked.form.get("code", ""))
+        form = asked.form
+        plan = self.plans.get(form.get("code") or form.get("refresh_token", ""))
         if plan is None:
             return Answer(400, {"error": "invalid_grant"})
         if isinstance(plan, Answer):
