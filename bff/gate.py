@@ -20,6 +20,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bff import logs
 from bff.errors import Code, Problem
 from bff.proxy.forwarded import TrustedProxies
 from bff.proxy.routes import BadPath, RouteTable, judge_path
@@ -71,8 +72,7 @@ class Gate:
         state["request_id"] = request_id
         peer = scope.get("client")
         state["client"] = self._rooms.trusted.client(peer[0] if peer else "", forwarded)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        logs.REQUEST_ID.set(request_id)
         answer = _Answer(send, self._additions(request_id, origin))
         try:
             await self._enter(scope, receive, answer, origin)

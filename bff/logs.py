@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 LIBRARY_LEVELS = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.access": "CRITICAL"}
+
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None:
@@ -21,7 +25,7 @@ def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None
     if form is None:
         form = "console" if stream.isatty() else "json"
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -53,3 +57,10 @@ def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def _with_request_id(_logger: object, _method: str, event: EventDict) -> EventDict:
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    return event

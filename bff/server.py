@@ -144,7 +144,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
             f'"code":"{code}"}}'
         ).encode()
         self.transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n"
+            b"HTTP/1.1 %d %s\r\n"
+            b"content-type: application/problem+json\r\ncache-control: no-store\r\n"
             b"x-content-type-options: nosniff\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (status.value, status.phrase.encode(), len(body), body)
         )

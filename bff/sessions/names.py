@@ -69,13 +69,18 @@ def group_of_sub(iss: str, sub: str) -> str:
 
 
 def index(group: str) -> str:
-    """The sorted set of a group's session keys; scores are the times at which they end."""
+    """The sorted set of a group's session keys; scores are the times at which entries may go."""
     return f"bff:{{{group}}}:index"
 
 
 def logged_out(group: str) -> str:
     """The provider's word that a group is signed out: holds the `iat` of its logout token."""
     return f"bff:{{{group}}}:logged-out"
+
+
+def entered_late(group: str) -> str:
+    """Who entered a group after it was marked as signed out: keys, and when."""
+    return f"bff:{{{group}}}:late"
 
 
 def login(browser: str, state: str) -> str:

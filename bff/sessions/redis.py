@@ -22,13 +22,12 @@ from redis.maint_notifications import MaintNotificationsConfig
 from bff.errors import StoreUnavailableError
 from bff.sessions import redis_url
 from bff.sessions.redis_cluster import Address, Cluster
-from bff.sessions.redis_node import CONNECTIONS, TIMEOUT, Client, Command, Found, Node
+from bff.sessions.redis_node import CONNECTIONS, SPARE, TIMEOUT, Client, Command, Found, Node
 
 T = TypeVar("T")
 
 PATIENCE = 1.5 * TIMEOUT
 SENTINEL_TIMEOUT = 0.25
-SPARE = 8  # connections beside those of commands: the subscription, and those being replaced
 
 
 class Script:

@@ -26,6 +26,7 @@ Found = bytes | None | Exception
 
 TIMEOUT = 1.0
 CONNECTIONS = 64
+SPARE = 8  # beside those of commands: the subscription, and those that are being replaced
 REPLICA_PATIENCE = 0.1
 ALONE_FOR = 30.0
 
@@ -43,7 +44,8 @@ class Node:
         self.client = client
         self._replicated = replicated
         self._closers = closers
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+        connections: int = client.connection_pool.max_connections
+        self._turns = asyncio.Semaphore(max(1, connections - SPARE))
         self._alone_until = float("-inf")
         self._tidying: asyncio.Task[None] | None = None
 

@@ -17,6 +17,7 @@ Form = Literal["server", "sentinel", "cluster"]
 
 PORT = 6379
 SENTINEL_PORT = 26379
+MALFORMED = "is malformed: percent-encode the password; host, port and parameters must be plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,10 @@ def parse(url: str) -> RedisUrl:
     """Take a URL apart. Raises ValueError for one that names no server."""
     scheme, _, kind = url.partition("://")[0].partition("+")
     if not kind:
-        return RedisUrl("server", dict(parse_url(url)))
+        return RedisUrl("server", _options(url))
     parts = urlsplit(url)
     userinfo, at, hosts = parts.netloc.rpartition("@")
-    options: dict[str, Any] = dict(parse_url(f"{scheme}://{userinfo}{at}host?{parts.query}"))
+    options = _options(f"{scheme}://{userinfo}{at}host?{parts.query}")
     del options["host"]
     path = parts.path.strip("/")
     if kind == "cluster":
@@ -49,9 +50,7 @@ def parse(url: str) -> RedisUrl:
         raise ValueError("names no service: redis+sentinel://host:port/SERVICE")
     if not (database or "0").isdecimal():
         raise ValueError("the database must be a number: redis+sentinel://host:port/SERVICE/0")
-    own = {
-        name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")
-    }  # fmt: skip
+    own = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     if options.pop("connection_class", None) is not None:
         options["ssl"] = True
     own |= {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -59,13 +58,24 @@ def parse(url: str) -> RedisUrl:
     return RedisUrl("sentinel", options, _addresses(hosts, SENTINEL_PORT), service, own)
 
 
+def _options(url: str) -> dict[str, Any]:
+    try:
+        return dict(parse_url(url))
+    except ValueError:  # its text may quote a part of the password
+        raise ValueError(MALFORMED) from None
+
+
 def _addresses(hosts: str, default_port: int) -> tuple[Address, ...]:
     found: list[Address] = []
     for host in filter(None, hosts.split(",")):
         parts = urlsplit(f"//{host}")
+        try:
+            port = parts.port
+        except ValueError:
+            raise ValueError(MALFORMED) from None
         if not parts.hostname:
             raise ValueError("names no server")
-        found.append((parts.hostname, parts.port or default_port))
+        found.append((parts.hostname, port or default_port))
     if not found:
         raise ValueError("names no server")
     return tuple(found)

@@ -5,8 +5,8 @@ only ever replaced by a write that names the generation it read (`save`). `end` 
 leaves a tombstone in the same slot, in one script; neither `create` nor `save` writes over one.
 
 **A logout that comes first wins.** `create` enters the session into its groups (`iss|sid`,
-`iss|sub`) *before* it writes the record, and reads the groups' logged-out marks in the same script
-and once more after the write. `end_group` sets the mark *before* it reads the group's members.
+`iss|sub`; see `index`) *before* it writes the record, and reads the groups' logged-out marks in the
+same script and once more after the write. A logout sets the mark *before* it reads who is there.
 Whichever way the two interleave, either the logout finds the member or the login finds the mark. A
 login that began after the logout, or whose ID token is newer than the logout token, passes.
 
@@ -24,13 +24,13 @@ from enum import StrEnum
 
 from bff.sessions import names
 from bff.sessions.cache import SessionCache
+from bff.sessions.index import MARK_TTL, START, Index
 from bff.sessions.redis import Redis, Script
 from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
 
 PREFIX = 16
-TOMBSTONE_TTL = 1200  # outlives every ID token of a login on its way: 600 s and twice the skew
-BATCH = 32
+TOMBSTONE_TTL = MARK_TTL
 FOR_EVER = 10**12
 
 CREATE = Script("""
@@ -64,26 +64,6 @@ redis.call('DEL', KEYS[1])
 redis.call('PUBLISH', ARGV[1], ARGV[4])
 return found
 """)
-
-ENTER = Script("""
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-redis.call('EXPIRE', KEYS[1], math.ceil(last - ARGV[3]) + 60)
-return redis.call('GET', KEYS[2])
-""")
-
-LOG_OUT = Script("""
-local issued = tonumber(ARGV[1])
-local mark = redis.call('GET', KEYS[2])
-if mark then issued = math.max(issued, tonumber(string.match(mark, '^%S+'))) end
-local now = redis.call('TIME')
-mark = string.format('%d %d.%06d', issued, now[1], now[2])
-redis.call('SET', KEYS[2], mark, 'EX', ARGV[2])
-return redis.call('ZRANGE', KEYS[1], 0, -1)
-""")
-
-LEAVE = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
 
 
 class EndReason(StrEnum):
@@ -126,6 +106,7 @@ class SessionStore:
         self.lifetimes = lifetimes
         self.clock = clock
         self.cache: SessionCache | None = None
+        self.index = Index(redis, lifetimes.idle)
         self._redis = redis
         self._sealer = sealer
 
@@ -164,20 +145,15 @@ class SessionStore:
         Raises LoggedOutError where the provider has signed it out already.
         """
         groups = self._groups(session)
-        marks = [
-            await self._redis.run(
-                ENTER,
-                [names.index(group), names.logged_out(group)],
-                [session.key, str(session.ends_at), str(self.clock())],
-            )
-            for group in groups
-        ]
+        left = session.ends_at - self.clock()
+        marks = [await self.index.enter(group, session.key, left) for group in groups]
         written = not _barred(marks, issued_at, started_at) and await self._redis.run(
             CREATE,
             [names.record(session.key), names.tombstone(session.key)],
             [self._record(session), self._ttl(session)],
+            lasting=True,
         )
-        marks = [await self._redis.get(names.logged_out(group)) for group in groups]
+        marks = [await self.index.marked(group) for group in groups]
         if not written or _barred(marks, issued_at, started_at):
             await self.end(session.key, EndReason.BACKCHANNEL)
             raise LoggedOutError
@@ -190,7 +166,9 @@ class SessionStore:
         after = session.generation.to_bytes(8, "big")
         message = names.changed_message(session.key)
         saved = bool(
-            await self._redis.run(SAVE, [name], [before, after, sealed, names.CHANNEL, message])
+            await self._redis.run(
+                SAVE, [name], [before, after, sealed, names.CHANNEL, message], lasting=True
+            )
         )
         self._forget(session.key)
         return saved
@@ -198,6 +176,9 @@ class SessionStore:
     async def touch(self, session: Session) -> Session:
         """Note that the session is in use now, which puts off its idle end; return it so."""
         now = self.clock()
+        if self.index.extension_due(session.last_used_at, now):
+            for group in self._groups(session):
+                await self.index.extend(group, session.key, session.ends_at - now)
         ttl = min(self.lifetimes.idle, session.ends_at - now)
         args: list[bytes | str | int] = [_milliseconds(now), max(1, round(ttl * 1000))]
         await self._redis.run(TOUCH, [names.record(session.key)], args)
@@ -206,16 +187,10 @@ class SessionStore:
 
     async def end(self, key: str, reason: EndReason) -> Session | None:
         """End one session, for good and on every worker. Return what it was, None if unknown."""
-        found = await self._redis.run(
-            END,
-            [names.record(key), names.tombstone(key)],
-            [names.CHANNEL, reason, TOMBSTONE_TTL, names.ended_message(key, reason)],
-        )
-        self._forget(key)
-        session = None if found is None else self._open(key, found)
+        session = await self._end(key, reason)
         if session is not None:
             for group in self._groups(session):
-                await self._redis.run(LEAVE, [names.index(group)], [key])
+                await self.index.leave(group, [key])
         return session
 
     async def end_sid(self, iss: str, sid: str, reason: EndReason) -> list[Session]:
@@ -227,15 +202,37 @@ class SessionStore:
         return await self._end_group(names.group_of_sub(iss, sub), issued_at, reason)
 
     async def _end_group(self, group: str, issued_at: int, reason: EndReason) -> list[Session]:
-        keys: list[bytes] = await self._redis.run(
-            LOG_OUT, [names.index(group), names.logged_out(group)], [issued_at, TOMBSTONE_TTL]
+        acted_on_at = await self.index.mark(group, issued_at)
+        ended: list[Session] = []
+        cursor, keys = await self.index.read(group, START, acted_on_at)
+        while keys or cursor != START:
+            found = await asyncio.gather(*(self._end(key, reason) for key in keys))
+            sessions = [session for session in found if session is not None]
+            others = (
+                (other, [session.key])
+                for session in sessions
+                for other in self._groups(session)
+                if other != group
+            )
+            await asyncio.gather(*(self.index.leave(*entry) for entry in others))
+            await self.index.leave(group, keys)
+            ended += sessions
+            # A cursor is good on one server only, and the index may move to another meanwhile: so
+            # it is read anew until a reading from start to end finds nobody.
+            cursor, keys = await self.index.read(
+                group, START if keys else cursor, acted_on_at
+            )
+        return ended
+
+    async def _end(self, key: str, reason: EndReason) -> Session | None:
+        found = await self._redis.run(
+            END,
+            [names.record(key), names.tombstone(key)],
+            [names.CHANNEL, reason, TOMBSTONE_TTL, names.ended_message(key, reason)],
+            lasting=True,
         )
-        ended: list[Session | None] = []
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            ended += await asyncio.gather(*(self.end(key.decode(), reason) for key in batch))
-            await self._redis.run(LEAVE, [names.index(group)], batch)
-        return [session for session in ended if session is not None]
+        self._forget(key)
+        return None if found is None else self._open(key, found)
 
     def _forget(self, key: str) -> None:
         if self.cache is not None:

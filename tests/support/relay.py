@@ -33,11 +33,6 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def answers_with(self, text: str) -> list[str]:
-        """Every received line that holds `text`."""
-        lines = bytes(self.received).decode("latin-1").splitlines()
-        return [line for line in lines if text in line]
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

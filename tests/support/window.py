@@ -32,8 +32,11 @@ class Window:
         window = cls(demo, context, await context.new_page())
         window.page.on("console", window._hear)
         window.page.on("pageerror", lambda error: window.complaints.append(str(error)))
-        window.page.on("request", lambda request: window.requests.append(request))
+        window.page.on("request", window._note)
         return window
+
+    def _note(self, request: Request) -> None:
+        self.requests.append(request)
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not REFUSAL.match(message.text):
