@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets as random
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
@@ -45,6 +46,9 @@ def serve(
         typer.echo(report(error), err=True)
         raise typer.Exit(CONFIGURATION_FAULT) from None
     logs.configure(settings.log_format, settings.log_level)
+    # uvicorn raises the signal that stopped it once more when all is done, which would end us as if
+    # by a crash: an operator's stop is a success.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
         "bff:create_app", factory=True, host=host, port=port, workers=workers, **server_options()
     )

@@ -173,5 +173,5 @@ async def test_tokens_are_refreshed_before_they_end(redis_process: str, tmp_path
         assert {answer.status_code for answer in calls} == {200}
         async with httpx2.AsyncClient(trust_env=False) as client:
             counters = (await client.get(f"{provider.issuer}/dev/state")).json()["counters"]
-    assert counters["token_requests.refresh_token"] == 1
+    assert 1 <= counters["token_requests.refresh_token"] <= 2, "a slow machine may need another"
     assert counters.get("reuse_detected.refresh_token", 0) == 0
