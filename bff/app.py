@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff import logs
-from bff.environment import EnvironmentSource, unknown_variables
-from bff.errors import Code, Problem
+from bff.configuration import read_configuration, registration_of, report
+from bff.environment import unknown_variables
+from bff.faults import ConfigurationError
 from bff.gate import Gate, Rooms
-from bff.oidc.client_auth import BadClientKeyError, load_key
-from bff.oidc.provider import Provider, Registration
-from bff.oidc.tokens import Policy
+from bff.oidc.provider import Provider
+from bff.pages import create_pages
 from bff.proxy.forwarded import TrustedProxies
 from bff.proxy.http import HttpProxy
 from bff.proxy.route import Route
-from bff.proxy.route_config import RouteFaults, parse_routes
+from bff.proxy.route_config import parse_routes
 from bff.proxy.routes import RouteTable
 from bff.proxy.websocket import WebSocketProxy
 from bff.sessions.access import Access
-from bff.sessions.cache import SessionCache
+from bff.sessions.cache import MAX_AGE, MAX_AGE_IN_CLUSTER, SessionCache
 from bff.sessions.client_token import ClientToken
 from bff.sessions.cookies import login_cookie, session_cookie
 from bff.sessions.directory import Directory
-from bff.sessions.embedded import EmbeddedRedis, data_dir
+from bff.sessions.embedded import EmbeddedRedis, data_dir, kept_secret
 from bff.sessions.live import LiveSessions
 from bff.sessions.logins import Logins
 from bff.sessions.redis import connect
@@ -46,102 +41,12 @@ from bff.sessions.revocation import Revoker
 from bff.sessions.seal import Sealer
 from bff.sessions.signals import Signals
 from bff.sessions.store import Lifetimes, SessionStore
-from bff.settings import ConfigurationError, Fault, Settings
-from bff.web import (
-    backchannel,
-    events,
-    forward_auth,
-    health,
-    initiate,
-    login,
-    logout,
-    my_sessions,
-    session,
-    static,
-)
-from bff.web.problems import problem_answer
+from bff.settings import Settings
 from bff.web.rate_limit import LoginRateLimit
 from bff.web.service import Service
 from bff.web.spa import SpaFolder
 
 log = structlog.get_logger("bff.app")
-NO_ROUTES = RouteTable(())
-ROUTES_EXAMPLE = '{"/api": "http://api:9000"}'
-
-
-def read_configuration(env_file: Path | None = None) -> tuple[Settings, list[Route]]:
-    """Read settings and routes. Raises ConfigurationError with every fault of both."""
-    faults: list[Fault] = []
-    settings: Settings | None = None
-    value: object = None
-    try:
-        settings = Settings.load(env_file)
-        value = settings.routes
-    except ConfigurationError as error:
-        faults += error.faults
-        if all(fault.variable != "BFF_ROUTES" for fault in faults):
-            value = EnvironmentSource(Settings, os.environ, env_file or Path(".env"))().get(
-                "routes"
-            )
-    routes: list[Route] = []
-    if value:
-        try:
-            routes = parse_routes(value)
-        except RouteFaults as error:
-            faults += [Fault("BFF_ROUTES", text, ROUTES_EXAMPLE) for text in error.faults]
-    if settings is not None:
-        faults += _later_faults(settings)
-    if faults or settings is None:
-        raise ConfigurationError(faults)
-    return settings, routes
-
-
-def _later_faults(settings: Settings) -> list[Fault]:
-    faults: list[Fault] = []
-    if settings.redis_url is not None:
-        try:
-            connect(settings.redis_url.get_secret_value())
-        except ValueError as error:
-            faults.append(Fault("BFF_REDIS_URL", str(error), "redis://:password@redis:6379/0"))
-    try:
-        if settings.client_key_file is not None:
-            load_key(settings.client_key_file)
-    except BadClientKeyError as error:
-        faults.append(Fault("BFF_CLIENT_KEY_FILE", str(error), "/run/secrets/client-key.pem"))
-    return faults
-
-
-def report(error: ConfigurationError) -> str:
-    """Return the faults as text for an operator, one a block."""
-    head = f"bff: the configuration has {len(error.faults)} fault(s)"
-    blocks = [
-        f"  {fault.variable}: {fault.problem}\n      for example {fault.variable}={fault.example}"
-        for fault in error.faults
-    ]
-    return "\n".join([head, *blocks])
-
-
-def registration_of(settings: Settings) -> Registration:
-    """Return what the settings say of the provider."""
-    secret = settings.client_secret
-    return Registration(
-        issuer=settings.issuer,
-        client_id=settings.client_id,
-        client_secret=None if secret is None else secret.get_secret_value(),
-        client_auth=settings.client_auth,
-        client_key_file=settings.client_key_file,
-        scopes=settings.scopes,
-        authorize_params=settings.authorize_params,
-        response_mode=settings.response_mode,
-        fetch_userinfo=settings.fetch_userinfo,
-        policy=Policy(
-            issuer=settings.issuer,
-            client_id=settings.client_id,
-            alg=settings.id_token_alg,
-            skew=settings.clock_skew,
-            logout_typ_required=settings.logout_token_typ == "required",  # noqa: S105 - a mode
-        ),
-    )
 
 
 def create_app(
@@ -210,7 +115,8 @@ class Application:
         signals = Signals(redis)
         stack.push_async_callback(signals.aclose)
         loop = asyncio.get_running_loop()
-        store.cache = SessionCache(lambda: signals.proven, loop.time)
+        max_age = MAX_AGE_IN_CLUSTER if redis.clustered else MAX_AGE
+        store.cache = SessionCache(lambda: signals.proven, loop.time, max_age=max_age)
         signals.add(store.cache)
         live = LiveSessions(store, signals)
         stack.push_async_callback(live.aclose)
@@ -287,57 +193,3 @@ class Application:
         stack.callback(embedded.stop)
         log.warning("store.embedded", folder=str(folder), advice="set BFF_REDIS_URL in production")
         return embedded.url, settings.secrets or (kept_secret(folder),)
-
-
-def kept_secret(folder: Path) -> str:
-    """Return the secret of the embedded mode, made at the first start and kept beside the data."""
-    path = folder / "secret"
-    if not path.exists():
-        draft = folder / f"secret.{os.getpid()}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48))
-        with suppress(FileExistsError):  # another worker was first: its secret is everybody's
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_text(encoding="ascii").strip()
-
-
-def create_pages(service: Service, routes: RouteTable = NO_ROUTES) -> FastAPI:
-    """Return the pages of the contract. No API documentation is served (section 3)."""
-    pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    for room in (
-        login, logout, backchannel, session, my_sessions, events, health, initiate, static,
-    ):  # fmt: skip
-        pages.include_router(room.router(service))
-    pages.include_router(forward_auth.router(service, routes))
-
-    async def refuse(request: Request, error: Exception) -> Any:
-        problem = error if isinstance(error, Problem) else _translated(error)
-        log_level = log.error if problem.status >= 500 else log.info  # noqa: PLR2004
-        log_level(
-            "request.refused", code=problem.code, reason=problem.reason, status=problem.status
-        )
-        return problem_answer(
-            problem,
-            request.headers,
-            request_id=request.state.request_id,
-            path="/",
-            method="POST",
-        )
-
-    for kind in (Problem, HTTPException, RequestValidationError, Exception):
-        pages.add_exception_handler(kind, refuse)
-    return pages
-
-
-def _translated(error: Exception) -> Problem:
-    if isinstance(error, HTTPException):
-        if error.status_code == 404:  # noqa: PLR2004
-            return Problem(Code.NOT_FOUND, "no_such_page")
-        if error.status_code == 405:  # noqa: PLR2004
-            allow = (error.headers or {}).get("Allow", "GET")
-            return Problem(Code.METHOD_NOT_ALLOWED, "method", headers=(("Allow", allow),))
-    if isinstance(error, HTTPException | RequestValidationError):
-        return Problem(Code.BAD_REQUEST, "malformed_request")
-    return Problem(Code.INTERNAL, "crash")

@@ -10,20 +10,19 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bff.app import registration_of
+from bff.configuration import registration_of
 from bff.errors import ProviderUnavailableError, StoreUnavailableError
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import KEY_TYPE, import_keys
 from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
 from bff.oidc.provider import Provider
 from bff.sessions.embedded import EmbeddedRedis, NoRedisServerError, data_dir
-from bff.sessions.redis import answered, connect
+from bff.sessions.redis import connect
 from bff.settings import Settings
 
 LARGEST_CLOCK_DIFFERENCE = 5
@@ -156,7 +155,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
             redis = connect(settings.redis_url.get_secret_value())
         try:
             await redis.ping()
-            memory: dict[str, Any] = await answered(redis.client.info("memory"))
+            memory = await redis.info("memory")
         finally:
             await redis.aclose()
     except (StoreUnavailableError, NoRedisServerError) as error:

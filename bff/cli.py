@@ -13,10 +13,11 @@ import typer
 import uvicorn
 
 from bff import logs
-from bff.app import read_configuration, report
+from bff.configuration import read_configuration, report
 from bff.errors import StoreUnavailableError
+from bff.faults import ConfigurationError
 from bff.server import server_options
-from bff.settings import ConfigurationError, Settings
+from bff.settings import Settings
 
 CONFIGURATION_FAULT = 2
 NOT_READY = 1

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from bff.app import kept_secret, registration_of
+from bff.configuration import registration_of
 from bff.oidc.provider import Provider
 from bff.sessions.directory import Directory
-from bff.sessions.embedded import EmbeddedRedis, data_dir
+from bff.sessions.embedded import EmbeddedRedis, data_dir, kept_secret
 from bff.sessions.redis import Redis, connect
 from bff.sessions.revocation import Revoker
 from bff.sessions.seal import Sealer

@@ -8,20 +8,19 @@ several variables sit in the validator of the later one, so that they are found 
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from limits import parse as parse_rate
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bff.environment import PREFIX, EnvironmentSource, Unreadable
+from bff.faults import ConfigurationError, fault_of
+from bff.values import is_loopback, origin_of, parse_json, parse_url, strings
 
 MIN_SECRET = 32
 
@@ -36,68 +35,6 @@ RESERVED_AUTHORIZE_PARAMS = frozenset(
     {"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
      "code_challenge", "code_challenge_method", "request", "request_uri"}
 )  # fmt: skip
-
-EXAMPLES = {
-    "base_url": "https://app.example.com",
-    "issuer": "https://login.example.com/",
-    "client_id": "my-spa",
-    "client_secret": "the secret that the provider gave you",
-    "client_auth": "client_secret_basic",
-    "client_key_file": "/run/secrets/client-key.pem",
-    "scopes": "openid profile email",
-    "authorize_params": '{"audience": "https://api.example.com"}',
-    "response_mode": "query",
-    "id_token_alg": "RS256",
-    "fetch_userinfo": "true",
-    "secret": "what `bff secret` prints",
-    "redis_url": "redis://:password@redis:6379/0",
-    "routes": '{"/api": "http://api:9000"}',
-    "spa": "/srv/spa",
-    "session_idle_timeout": "1800",
-    "session_max_lifetime": "43200",
-    "max_sessions_per_user": "5",
-    "cookie_samesite": "strict",
-    "allowed_origins": '["https://www.example.com"]',
-    "trusted_proxies": '["10.0.0.0/8"]',
-    "clock_skew": "30",
-    "login_rate_limit": "60/minute",
-    "logout_token_typ": "if_present",
-    "frontchannel_logout": "false",
-    "initiate_login": "false",
-    "forward_auth_key": "a long random value",
-    "log_format": "json",
-    "log_level": "info",
-    "data_dir": "/var/lib/bff",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with the configuration: variable, what, and a value that would do."""
-
-    variable: str
-    problem: str
-    example: str
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot be used; `faults` holds everything that is wrong with it."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(", ".join(fault.variable for fault in faults))
-        self.faults = faults
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address can only mean this machine (RFC 6761, RFC 8252 8.3)."""
-    if host is None:
-        return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Settings(BaseSettings):
@@ -161,7 +98,7 @@ class Settings(BaseSettings):
         try:
             return cls(_env_file=env_file or Path(".env"), **values)  # type: ignore[arg-type]  # judged by pydantic
         except ValidationError as error:
-            raise ConfigurationError([_fault(item) for item in error.errors()]) from None
+            raise ConfigurationError([fault_of(item) for item in error.errors()]) from None
 
     @classmethod
     def settings_customise_sources(
@@ -179,19 +116,19 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        parts = _url(value)
+        parts = parse_url(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http or https URL")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must be https; http is only for a loopback host")
         if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("must be an origin only: no path, query, fragment or user")
-        return _origin(parts)
+        return origin_of(parts)
 
     @field_validator("issuer")
     @classmethod
     def _issuer(cls, value: str) -> str:
-        parts = _url(value)
+        parts = parse_url(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an https URL")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -239,7 +176,7 @@ class Settings(BaseSettings):
     @field_validator("scopes", mode="before")
     @classmethod
     def _scopes(cls, value: object) -> object:
-        scopes = tuple(value.split()) if isinstance(value, str) else _strings(value)
+        scopes = tuple(value.split()) if isinstance(value, str) else strings(value)
         if "openid" not in scopes:
             raise ValueError("must contain openid")
         if any(not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in scopes):
@@ -249,7 +186,7 @@ class Settings(BaseSettings):
     @field_validator("authorize_params", mode="before")
     @classmethod
     def _authorize_params(cls, value: object) -> object:
-        params = _json(value, dict, "a JSON object of strings")
+        params = parse_json(value, dict, "a JSON object of strings")
         if taken := RESERVED_AUTHORIZE_PARAMS & params.keys():
             raise ValueError(f"may not set {', '.join(sorted(taken))}: the service sets it")
         return params
@@ -286,7 +223,7 @@ class Settings(BaseSettings):
     @field_validator("secret", mode="before")
     @classmethod
     def _secret(cls, value: object, info: ValidationInfo) -> object:
-        values = tuple(value.split()) if isinstance(value, str) else _strings(value)
+        values = tuple(value.split()) if isinstance(value, str) else strings(value)
         if not values and info.data.get("redis_url") is None:
             base: str | None = info.data.get("base_url")
             if base is not None and is_loopback(urlsplit(base).hostname):
@@ -300,7 +237,7 @@ class Settings(BaseSettings):
     @field_validator("routes", mode="before")
     @classmethod
     def _routes(cls, value: object) -> object:
-        return _json(value, dict, "a JSON object of path prefixes")
+        return parse_json(value, dict, "a JSON object of path prefixes")
 
     @field_validator("spa")
     @classmethod
@@ -308,10 +245,10 @@ class Settings(BaseSettings):
         if value is None:
             return None
         if value.startswith(("http://", "https://")):
-            parts = _url(value)
+            parts = parse_url(value)
             if parts.path not in {"", "/"} or parts.query or parts.fragment or not parts.hostname:
                 raise ValueError("the dev server must be an origin only")
-            return _origin(parts)
+            return origin_of(parts)
         if not (Path(value) / "index.html").is_file():
             raise ValueError("must be a folder that holds index.html, or the URL of a dev server")
         return value
@@ -319,10 +256,12 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _allowed_origins(cls, value: object) -> object:
-        origins = _strings(_json(value, list, "a JSON list") if isinstance(value, str) else value)
+        origins = strings(
+            parse_json(value, list, "a JSON list") if isinstance(value, str) else value
+        )
         for origin in origins:
-            parts = _url(origin)
-            if parts.scheme not in {"http", "https"} or _origin(parts) != origin:
+            parts = parse_url(origin)
+            if parts.scheme not in {"http", "https"} or origin_of(parts) != origin:
                 raise ValueError(
                     "must hold exact origins, such as https://www.example.com, never *"
                 )
@@ -333,8 +272,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _trusted_proxies(cls, value: object) -> object:
-        given = _json(value, list, "a JSON list") if isinstance(value, str) else value
-        return tuple(ipaddress.ip_network(item) for item in _strings(given))
+        given = parse_json(value, list, "a JSON list") if isinstance(value, str) else value
+        return tuple(ipaddress.ip_network(item) for item in strings(given))
 
     @field_validator("login_rate_limit")
     @classmethod
@@ -359,61 +298,3 @@ class Settings(BaseSettings):
         if isinstance(value, Unreadable):
             raise ValueError(f"the file named by {value.variable} cannot be read")  # noqa: TRY004
         return value
-
-
-def _url(value: str) -> SplitResult:
-    if not value.isascii() or any(c <= " " or c in '"<>\\^`{|}\x7f' for c in value):
-        raise ValueError("has a character that no URL may have")
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    return parts
-
-
-def _origin(parts: SplitResult) -> str:
-    host = (parts.hostname or "").lower()
-    if ":" in host:
-        host = f"[{host}]"
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    port = "" if parts.port in {None, default} else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _strings(values: object) -> tuple[str, ...]:
-    """Return a collection's members as text, those of secrets too."""
-    if isinstance(values, str | SecretStr) or not isinstance(values, Iterable):
-        raise ValueError("must be a collection of strings")  # noqa: TRY004 - as in _json
-    return tuple(
-        item.get_secret_value() if isinstance(item, SecretStr) else str(item)
-        for item in cast("Iterable[object]", values)
-    )
-
-
-def _json(value: object, kind: type[Any], what: str) -> Any:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value, object_pairs_hook=_no_duplicates)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
-        except RecursionError:
-            raise ValueError("is nested too deep") from None
-    if not isinstance(value, kind):
-        raise ValueError(f"must be {what}")  # noqa: TRY004 - pydantic collects ValueError only
-    return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"names {name!r} twice")
-    return dict(pairs)
-
-
-def _fault(item: Any) -> Fault:
-    name = str(item["loc"][0]) if item["loc"] else ""
-    problem = "is required" if item["type"] == "missing" else str(item["msg"])
-    problem = problem.removeprefix("Value error, ")
-    return Fault(PREFIX + name.upper(), problem, EXAMPLES.get(name, ""))

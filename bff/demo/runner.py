@@ -21,7 +21,7 @@ from rich.console import Console
 from starlette.types import ASGIApp
 
 from bff import logs
-from bff.app import create_app, kept_secret
+from bff.app import create_app
 from bff.demo import terminal
 from bff.demo.addresses import Addresses, PortsTakenError
 from bff.demo.api import create_api
@@ -29,7 +29,13 @@ from bff.demo.one_host import OneHost
 from bff.demo.provider import Client, ProviderConfig, create_provider
 from bff.proxy.route_config import parse_routes
 from bff.server import server_options
-from bff.sessions.embedded import EmbeddedRedis, NoRedisServerError, data_dir, find_server
+from bff.sessions.embedded import (
+    EmbeddedRedis,
+    NoRedisServerError,
+    data_dir,
+    find_server,
+    kept_secret,
+)
 from bff.settings import Settings
 
 CLIENT_ID = "demo-spa-bff"

@@ -1,7 +1,8 @@
 """Opened records, kept by a worker for a moment, so that a busy session costs Redis nothing.
 
-A record may be served from here for up to 30 seconds, but only while the channel of `signals` is
-proven alive; when it is not, the cache is off and empty. A message about a key takes its record
+A record may be served from here for up to 30 seconds (one second with a Redis Cluster, whose nodes
+may be cut off from each other), but only while the channel of `signals` is proven alive; when it is
+not, the cache is off and empty. A message about a key takes its record
 out, and marks every read of that key that is under way, so that what it brings back is not kept.
 Bounded in entries and in bytes; what was not used for longest goes first.
 """
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from bff.sessions.session import Session
 
 MAX_AGE = 30.0
+MAX_AGE_IN_CLUSTER = 1.0
 MAX_ENTRIES = 10_000
 MAX_BYTES = 33_554_432
 
@@ -43,11 +45,13 @@ class SessionCache:
         proven: Callable[[], bool],
         clock: Callable[[], float],
         *,
+        max_age: float = MAX_AGE,
         max_entries: int = MAX_ENTRIES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._proven = proven
         self._clock = clock
+        self._max_age = max_age
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -62,7 +66,7 @@ class SessionCache:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if self._clock() - entry.read_at > MAX_AGE:
+        if self._clock() - entry.read_at > self._max_age:
             self._remove(key)
             return None
         self._entries.move_to_end(key)

@@ -1,7 +1,7 @@
 """Who has which sessions: for their owner, for operators, and for the limit of sessions a user.
 
 Read from the index of `iss|sub`, which holds the keys of all sessions that a user may have. An
-entry whose record is gone (it ran out of idle time) is taken out when it is met.
+entry without a record is passed over, never taken out: its login may be about to write one.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from bff.sessions import names
-from bff.sessions.redis import Redis, Script
+from bff.sessions.redis import Redis
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason, SessionStore
 
 BATCH = 100
 RECORDS = "bff:{*}:session"
-
-MEMBERS = Script("return redis.call('ZRANGE', KEYS[1], 0, -1)")
-DROP = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
 
 
 class Directory:
@@ -30,17 +27,11 @@ class Directory:
 
     async def of_user(self, iss: str, sub: str) -> list[Session]:
         """Return the live sessions of a user, the newest first."""
-        index = names.index(names.group_of_sub(iss, sub))
-        members: list[bytes] = await self._redis.run(MEMBERS, [index], [])
-        found: list[Session] = []
-        for start in range(0, len(members), BATCH):
-            batch = [member.decode() for member in members[start : start + BATCH]]
-            loaded = await self._store.load_many(batch)
-            gone = [key for key, session in zip(batch, loaded, strict=True) if session is None]
-            if gone:
-                await self._redis.run(DROP, [index], gone)
-            found += [session for session in loaded if session is not None]
-        return sorted(found, key=lambda session: session.created_at, reverse=True)
+        found: dict[str, Session] = {}
+        async for keys in self._store.index.members(names.group_of_sub(iss, sub)):
+            sessions = await self._store.load_many(keys)
+            found |= {session.key: session for session in sessions if session is not None}
+        return sorted(found.values(), key=lambda session: session.created_at, reverse=True)
 
     async def everybody(self) -> AsyncIterator[Session]:
         """Return every live session, in no order, a batch at a time."""

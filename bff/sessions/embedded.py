@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -155,3 +156,19 @@ class EmbeddedRedis:
         with (self._folder / name).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def kept_secret(folder: Path) -> str:
+    """Return the secret of the embedded mode, made at the first start and kept beside the data."""
+    path = folder / "secret"
+    if not path.exists():
+        draft = folder / f"secret.{os.getpid()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+        with contextlib.suppress(
+            FileExistsError
+        ):  # another worker was first: its secret is everybody's
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()

@@ -19,7 +19,7 @@ not hold up Redis. Who enters after the mark is noted beside it, and not among t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from bff.sessions import names
 from bff.sessions.redis import Redis, Script
@@ -101,6 +101,7 @@ class Index:
             ENTER,
             [names.index(group), names.logged_out(group), names.entered_late(group)],
             [key, self._lasts(seconds_left), MARK_TTL],
+            lasting=True,
         )
         return mark
 
@@ -128,17 +129,20 @@ class Index:
         """Return the logged-out mark of a group: `iat`, and when it was acted on."""
         return await self._redis.get(names.logged_out(group))
 
-    async def read(
-        self, group: str, cursor: bytes = START, entered_by: bytes = ALWAYS
-    ) -> tuple[bytes, list[str]]:
-        """Return a slice of a group's session keys, and the cursor of the next (the last: START).
+    async def members(self, group: str, entered_by: bytes = ALWAYS) -> AsyncIterator[list[str]]:
+        """Return the session keys of a group, a slice at a time; some may come twice.
 
-        Those that entered after `entered_by` are left out if the group was marked then.
+        Those that entered after `entered_by` are left out if the group had been marked by then.
         """
-        next_cursor, members = await self._redis.run(
-            READ, [names.index(group), names.entered_late(group)], [cursor, SLICE, entered_by]
-        )
-        return next_cursor, [member.decode() for member in members]
+        cursor = None
+        while cursor != START:
+            cursor, members = await self._redis.run(
+                READ,
+                [names.index(group), names.entered_late(group)],
+                [cursor or START, SLICE, entered_by],
+            )
+            if members:
+                yield [member.decode() for member in members]
 
     def _lasts(self, seconds_left: float) -> int:
         seconds = min(self._idle + self._extend_every, seconds_left) + MARGIN

@@ -10,8 +10,13 @@ must happen once over all requests, workers and machines:
 4. the new tokens are saved by compare-and-set, so that an ended session stays ended.
 
 Only `invalid_grant`, or an ID token about somebody else, ends the session. Any other failure leaves
-it, and the old access token is used while it lives; the provider is then left alone for a growing
-while.
+it, and the old access token is used while it lives; nobody who has one waits longer than a moment
+for its successor. A provider that fails is then left alone for a growing while; what it refuses for
+one session only says nothing of the others, so that session alone is left alone.
+
+A worker that dies while it asks leaves its lease for `LEASE_SECONDS` at most, less than the others
+are ready to wait. A rotating provider may have spent the old refresh token by then, and nobody has
+the new one: it will say `invalid_grant`, and the session ends. No order of steps can prevent that.
 """
 
 from __future__ import annotations
@@ -35,12 +40,15 @@ from bff.sessions.redis import Redis, Script
 from bff.sessions.session import Session, Tokens
 from bff.sessions.store import EndReason, SessionStore
 
-LEASE_SECONDS = 30.0  # longer than asking for tokens, newer keys, and saving may take together
+LEASE_SECONDS = 8.0  # renewed at every third of it, for as long as its holder lives
 WAIT_SECONDS = 12.0
+STALE_AFTER = 1.0  # seconds that a request with a living token waits for the next one
 POLL_SECONDS = 0.25
 SAVE_SECONDS = 5.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
+SESSION_PAUSE = 10.0
+OF_THE_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
 
 RELEASE = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -74,6 +82,7 @@ class Refresher:
         self._flights: dict[str, asyncio.Task[Session | None]] = {}
         self._pause = 0.0
         self._closed_until = 0.0
+        self._refused_until: dict[str, float] = {}
 
     async def fresh(self, session: Session, *, force: bool = False) -> Session | None:
         """Return the session with an access token that can be used.
@@ -89,13 +98,17 @@ class Refresher:
             return session
         if tokens.refresh_token is None:
             return None if tokens.expired(now) else session
-        if now < self._closed_until and not force:
+        if now < max(self._closed_until, self._refused_until.get(session.key, 0)) and not force:
             return self._stale(session, "provider_failing")
         flight = self._flights.get(session.key)
         if flight is None:
             flight = asyncio.create_task(self._refresh(session), name="refresh")
             self._flights[session.key] = flight
             flight.add_done_callback(lambda done: self._landed(session.key, done))
+        if not force and not tokens.expired(now + STALE_AFTER):
+            await asyncio.wait([flight], timeout=STALE_AFTER)
+            if not flight.done():
+                return session
         try:
             return await asyncio.shield(flight)
         except (ProviderUnavailableError, RefusedError) as error:
@@ -158,9 +171,15 @@ class Refresher:
         except BadTokenError as error:
             if error.reason == "sub_changed":
                 return await self._lost(session, EndReason.WRONG_USER)
-            self._failed(error.reason)
+            self._refused(session, f"id_token_{error.reason}")
             raise RefusedError(f"id_token_{error.reason}") from None
-        except (RefusedError, ProviderUnavailableError) as error:
+        except RefusedError as error:
+            if error.reason in OF_THE_CLIENT:
+                self._failed(error.reason)
+            else:
+                self._refused(session, error.reason)
+            raise
+        except ProviderUnavailableError as error:
             self._failed(error.reason)
             raise
         self._pause = self._closed_until = 0.0
@@ -223,3 +242,11 @@ class Refresher:
         self._pause = min(max(FIRST_PAUSE, self._pause * 2), LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
         log.warning("session.refresh_failed", reason=reason, pause=self._pause)
+
+    def _refused(self, session: Session, reason: str) -> None:
+        now = self._clock()
+        self._refused_until = {
+            key: until for key, until in self._refused_until.items() if until > now
+        }
+        self._refused_until[session.key] = now + SESSION_PAUSE
+        log.warning("session.refresh_failed", session=session.display_id, reason=reason)

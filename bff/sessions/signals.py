@@ -5,6 +5,9 @@ hears of it at once may keep opened records; one that cannot be sure to hear may
 over the *subscribed connection* every 250 ms: Redis answers in order, hence a PONG proves that
 every message published before its PING has come (in a Cluster, where messages cross nodes, all but
 those on their way). Half a second without proof, and the channel counts as silent.
+
+Whatever was read before Redis confirmed the subscription may be outdated by a message that was not
+sent to us: so listeners are told of missed messages when a channel opens as well as when it breaks.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from bff.errors import StoreUnavailableError
 from bff.sessions import names
 from bff.sessions.redis import Redis
 
@@ -75,28 +80,32 @@ class Signals:
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            # redis-py types its pub/sub object for sync and async clients at once.
-            channel: Any = self._redis.client.pubsub(ignore_subscribe_messages=True)
+            channel: Any = None  # redis-py types it for sync and async clients at once
             try:
+                channel = (await self._redis.listener()).pubsub()
                 await channel.subscribe(names.CHANNEL)
-                pause = FIRST_PAUSE
                 await self._converse(channel)
-            except (RedisError, OSError, TimeoutError) as error:
+            except StoreUnavailableError as error:
+                log.warning("signals.lost", reason=error.reason)
+            except (RedisError, OSError) as error:
                 log.warning("signals.lost", reason=type(error).__name__)
             except Exception:  # a fault of ours must not leave the worker deaf
                 log.exception("signals.crashed")
             finally:
+                if self._proven_until > 0:
+                    pause = FIRST_PAUSE
                 self._proven_until = float("-inf")
-                for listener in self._listeners:
-                    listener.missed()
-                with suppress(RedisError, OSError):
-                    await channel.aclose()
+                self._missed()
+                if channel is not None:
+                    with suppress(RedisError, OSError):
+                        await channel.aclose()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _converse(self, channel: Any) -> None:
         clock = asyncio.get_running_loop().time
         number = 0
+        confirmed = False
         next_ping = last_proof = clock()
         sent: dict[bytes, float] = {}
         while True:
@@ -112,13 +121,22 @@ class Signals:
             message = await channel.get_message(timeout=max(0.001, next_ping - clock()))
             if message is None:
                 continue
-            if message["type"] == "pong":
+            if message["type"] == "subscribe":
+                if confirmed:  # redis-py has connected anew without a word
+                    raise RedisConnectionError("connected anew")
+                confirmed = True
+                self._missed()
+            elif message["type"] == "pong":
                 pinged_at = sent.pop(message["data"], None)
                 if pinged_at is not None:
                     last_proof = clock()
                     self._proven_until = pinged_at + PROOF_LASTS
             elif message["type"] == "message":
                 self._tell(message["data"].decode())
+
+    def _missed(self) -> None:
+        for listener in self._listeners:
+            listener.missed()
 
     def _tell(self, message: str) -> None:
         kind, _, rest = message.partition(" ")

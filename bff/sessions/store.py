@@ -24,7 +24,7 @@ from enum import StrEnum
 
 from bff.sessions import names
 from bff.sessions.cache import SessionCache
-from bff.sessions.index import MARK_TTL, START, Index
+from bff.sessions.index import MARK_TTL, Index
 from bff.sessions.redis import Redis, Script
 from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
@@ -204,24 +204,27 @@ class SessionStore:
     async def _end_group(self, group: str, issued_at: int, reason: EndReason) -> list[Session]:
         acted_on_at = await self.index.mark(group, issued_at)
         ended: list[Session] = []
-        cursor, keys = await self.index.read(group, START, acted_on_at)
-        while keys or cursor != START:
-            found = await asyncio.gather(*(self._end(key, reason) for key in keys))
-            sessions = [session for session in found if session is not None]
-            others = (
-                (other, [session.key])
-                for session in sessions
-                for other in self._groups(session)
-                if other != group
-            )
-            await asyncio.gather(*(self.index.leave(*entry) for entry in others))
-            await self.index.leave(group, keys)
-            ended += sessions
-            # A cursor is good on one server only, and the index may move to another meanwhile: so
-            # it is read anew until a reading from start to end finds nobody.
-            cursor, keys = await self.index.read(
-                group, START if keys else cursor, acted_on_at
-            )
+        # The index may move to another server meanwhile, where a cursor leads elsewhere: so it is
+        # read until a reading from start to end finds nobody.
+        found_some = True
+        while found_some:
+            found_some = False
+            async for keys in self.index.members(group, acted_on_at):
+                found_some = True
+                ended += await self._end_members(group, keys, reason)
+        return ended
+
+    async def _end_members(self, group: str, keys: list[str], reason: EndReason) -> list[Session]:
+        found = await asyncio.gather(*(self._end(key, reason) for key in keys))
+        ended = [session for session in found if session is not None]
+        elsewhere = [
+            self.index.leave(other, [session.key])
+            for session in ended
+            for other in self._groups(session)
+            if other != group
+        ]
+        await asyncio.gather(*elsewhere)
+        await self.index.leave(group, keys)
         return ended
 
     async def _end(self, key: str, reason: EndReason) -> Session | None:

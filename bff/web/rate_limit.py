@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from limits import parse
@@ -10,24 +11,41 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from bff.errors import Code, Problem
 from bff.sessions.names import digest
-from bff.sessions.redis import Redis, answered
+from bff.sessions.redis import Redis, Script
+
+Run = Callable[[Sequence[str], Sequence[str | int]], Awaitable[Any]]
+
+
+class Scripts:
+    """As much of a Redis client as the library needs: it counts by scripts alone."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def register_script(self, source: str) -> Run:
+        """Return a function that runs a script with keys and arguments."""
+        script = Script(source)
+
+        def run(keys: Sequence[str], args: Sequence[str | int]) -> Awaitable[Any]:
+            return self._redis.run(script, keys, args)
+
+        return run
 
 
 class SharedRedisStorage(RedisStorage):
     """The library's storage, on the connections that the service has already."""
 
     def __init__(self, redis: Redis) -> None:
-        self._client = redis.client
+        self._scripts = Scripts(redis)
         super().__init__("redis://", implementation="redispy", key_prefix="bff:rate")
 
     def configure_bridge(self) -> None:
-        """Hand our client to the library instead of an address."""
+        """Hand our scripts to the library instead of an address."""
         bridge: Any = self.bridge
-        bridge.storage = self._client
 
-        def same_client(readonly: bool) -> Any:
+        def same_client(readonly: bool = False) -> Any:
             del readonly
-            return self._client
+            return self._scripts
 
         bridge.connection_getter = same_client
 
@@ -44,6 +62,6 @@ class LoginRateLimit:
         if self._item is None:
             return
         who = digest("client", client)
-        if not await answered(self._limiter.hit(self._item, who)):
+        if not await self._limiter.hit(self._item, who):
             seconds = str(self._item.get_expiry())
             raise Problem(Code.RATE_LIMITED, "login_rate", headers=(("Retry-After", seconds),))

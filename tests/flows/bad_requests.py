@@ -47,7 +47,8 @@ ALLOWED = {
     "/bff/initiate-login": {"GET", "POST"}, "/bff/frontchannel-logout": {"GET"},
 }  # fmt: skip
 METHODS = (
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "M-SEARCH",
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY",
+    "M-SEARCH",
 )  # fmt: skip
 VALUES = {
     "empty": "",
@@ -74,12 +75,13 @@ RAW_QUERIES = {
     "only separators": b"&&&==&;=&",
     "many parameters": b"&".join(b"p%d=1" % number for number in range(500)),
     "names in brackets": b"state[]=1&state[x]=2&code[0]=3",
-    "a raw quote": b'state="\'<>`{}|\\^',
+    "a raw quote": b"state=\"'<>`{}|\\^",
     "a second question mark": b"?state=1?code=2",
     "a raw tab": b"state=%09\xa0",
 }
+FORM = "application/x-www-form-urlencoded"
 BODIES: dict[str, tuple[str, bytes]] = {
-    "no body": ("application/x-www-form-urlencoded", b""),
+    "no body": (FORM, b""),
     "no content type": ("", b"state=a&code=b&logout_token=c"),
     "JSON": ("application/json", b'{"logout_token": "x"}'),
     "multipart": (
@@ -89,12 +91,12 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "multipart without end": ("multipart/form-data", b"--x"),
     "a content type that is none": ("\xff;;;=", b"state=a"),
     "another charset": ("application/x-www-form-urlencoded; charset=utf-16", b"\xff\xfes\x00=\x00"),
-    "not UTF-8": ("application/x-www-form-urlencoded", b"state=\xff&logout_token=\xfe"),
-    "many fields": ("application/x-www-form-urlencoded", b"&".join([b"a=1"] * 5000)),
-    "repeated": ("application/x-www-form-urlencoded", b"state=a&state=b&logout_token=a&logout_token=b"),
-    "huge": ("application/x-www-form-urlencoded", b"logout_token=" + b"a" * 200_000),
-    "huge name": ("application/x-www-form-urlencoded", b"a" * 66_000 + b"=1"),
-    "NUL": ("application/x-www-form-urlencoded", b"state=\x00&logout_token=%00"),
+    "not UTF-8": (FORM, b"state=\xff&logout_token=\xfe"),
+    "many fields": (FORM, b"&".join([b"a=1"] * 5000)),
+    "repeated": (FORM, b"state=a&state=b&logout_token=a&logout_token=b"),
+    "huge": (FORM, b"logout_token=" + b"a" * 200_000),
+    "huge name": (FORM, b"a" * 66_000 + b"=1"),
+    "NUL": (FORM, b"state=\x00&logout_token=%00"),
 }  # fmt: skip
 COOKIES = {
     "empty": "bff=",
@@ -112,12 +114,14 @@ COOKIES = {
     "host prefixed": "__Host-Http-bff=x; __Host-bff=x; BFF=x",
 }
 PATHS = (
-    "/bff", "/bff/", "/bff/nothing", "/bff/login/", "/bff/login/x", "/BFF/login", "/bff/Login", "/bff/login%20",
-    "/bff/%6Cogin", "/%62ff/login", "/%62%66%66/session", "/bff/../bff/session", "/bff/./session", "/bff//session",
-    "//bff/session", "/bff/session;x=1", "/bff;x/session", "/bff%2fsession", "/bff%5csession", "/bff\\session",
-    "/bff/session%00", "/bff/%0a", "/bff/%", "/bff/%zz", "/bff/%c0%ae%c0%ae/session", "/bff/.%2e/session",
-    "/bff/..;/session", "/docs", "/openapi.json", "/redoc", "/bff/docs", "/bff/openapi.json", "/nothing", "/favicon.ico",
-    "/.env", "/.git/config", "/bff/static/client.js", "/bff/templates/error.html",
+    "/bff", "/bff/", "/bff/nothing", "/bff/login/", "/bff/login/x", "/BFF/login", "/bff/Login",
+    "/bff/login%20", "/bff/%6Cogin", "/%62ff/login", "/%62%66%66/session",
+    "/bff/../bff/session", "/bff/./session", "/bff//session", "//bff/session",
+    "/bff/session;x=1", "/bff;x/session", "/bff%2fsession", "/bff%5csession", "/bff\\session",
+    "/bff/session%00", "/bff/%0a", "/bff/%", "/bff/%zz", "/bff/%c0%ae%c0%ae/session",
+    "/bff/.%2e/session", "/bff/..;/session", "/docs", "/openapi.json", "/redoc", "/bff/docs",
+    "/bff/openapi.json", "/nothing", "/favicon.ico", "/.env", "/.git/config",
+    "/bff/static/client.js", "/bff/templates/error.html",
 )  # fmt: skip
 INSIDE = re.compile(
     rb"traceback|starlette|fastapi|uvicorn|pydantic|redis|python|httpx|joserfc|authlib|site-packages"
@@ -125,9 +129,10 @@ INSIDE = re.compile(
     re.IGNORECASE,
 )
 CODES = {
-    "unauthenticated", "csrf", "forbidden", "step_up_required", "bad_path", "login_failed", "login_expired",
-    "rate_limited", "upstream_unavailable", "upstream_timeout", "provider_unavailable", "store_unavailable",
-    "not_found", "method_not_allowed", "bad_request", "too_large",
+    "unauthenticated", "csrf", "forbidden", "step_up_required", "bad_path", "login_failed",
+    "login_expired", "rate_limited", "upstream_unavailable", "upstream_timeout",
+    "provider_unavailable", "store_unavailable", "not_found", "method_not_allowed",
+    "bad_request", "too_large",
 }  # fmt: skip
 
 
@@ -180,7 +185,7 @@ def bad_queries() -> Iterator[tuple[str, bytes]]:
 def bad_bodies() -> Iterator[tuple[str, bytes]]:
     """Give every route that takes a body with every kind of body."""
     own = "Sec-Fetch-Site: same-origin"
-    for path in FORMS:
+    for path, names in FORMS.items():
         for label, (kind, body) in BODIES.items():
             fields = [own, f"Content-Length: {len(body)}"]
             fields += [f"Content-Type: {kind}"] if kind else []
@@ -188,14 +193,13 @@ def bad_bodies() -> Iterator[tuple[str, bytes]]:
             chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
             fields = [own, "Transfer-Encoding: chunked", "Content-Type: " + (kind or "x/y")]
             yield f"{path} {label} chunked", request(path, *fields, method="POST", body=chunked)
-        names = FORMS[path]
         for name in names:
             for label, value in VALUES.items():
                 body = f"{name}={value}".encode()
                 yield (
                     f"{path} {name} {label}",
                     request(
-                        path, own, "Content-Type: application/x-www-form-urlencoded",
+                        path, own, f"Content-Type: {FORM}",
                         f"Content-Length: {len(body)}", method="POST", body=body,
                     ),
                 )  # fmt: skip

@@ -111,7 +111,10 @@ async def test_people_get_pages(site: Site) -> None:
     paths = [*PATHS, "/bff/callback", "/bff/logout?go=x", "/bff/login?prompt=x", "/bff/refresh"]
     cases = [(path, request(path, *NAVIGATION)) for path in paths]
     cases += [
-        (f"{path} {label}", request(path, *NAVIGATION, "Content-Length: 0", f"X: {label}", method="PUT"))
+        (
+            f"{path} {label}",
+            request(path, *NAVIGATION, "Content-Length: 0", f"X: {label}", method="PUT"),
+        )
         for path in FORMS
         for label in list(BODIES)[:2]
     ]
@@ -164,7 +167,9 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(site: Si
     port = int(site.base_url.rpartition(":")[2])
     for path in FORMS:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        head = request(path, FORM, "Content-Length: 1000", "Sec-Fetch-Site: same-origin", method="POST")
+        head = request(
+            path, FORM, "Content-Length: 1000", "Sec-Fetch-Site: same-origin", method="POST"
+        )
         writer.write(head + b"state=a")
         await writer.drain()
         await asyncio.sleep(0.05)

@@ -59,8 +59,9 @@ def test_bff_check_says_what_is_in_the_way(tmp_path: Path, dev_provider: DevProv
         **dev_provider.settings(), "BFF_BASE_URL": "http://127.0.0.1:8080",
         "BFF_REDIS_URL": nowhere, "BFF_SECRET": SECRET,
     }  # fmt: skip
+    nobody = f"http://127.0.0.1:{processes.free_port()}"
     cases: list[tuple[dict[str, str], list[str]]] = [
-        ({"BFF_ISSUER": f"http://127.0.0.1:{processes.free_port()}"}, ["cannot be reached", "BFF_REDIS_URL"]),
+        ({"BFF_ISSUER": nobody}, ["cannot be reached", "BFF_REDIS_URL"]),
         ({"BFF_ISSUER": f"{dev_provider.issuer}/"}, ["issuer_mismatch", "to the letter"]),
         ({"BFF_ID_TOKEN_ALG": "ES512"}, ["no key for ES512", "BFF_ID_TOKEN_ALG"]),
     ]  # fmt: skip
@@ -112,7 +113,9 @@ async def test_sigterm_lets_requests_finish_and_ends_well(tmp_path: Path, worker
             httpx2.get(f"{site.base_url}/bff/healthz")
 
 
-async def test_a_second_signal_is_not_needed(run_service: RunService, dev_provider: DevProvider) -> None:
+async def test_a_second_signal_is_not_needed(
+    run_service: RunService, dev_provider: DevProvider
+) -> None:
     """Idle keep-alive connections do not hold the end up."""
     service = run_service(dev_provider.settings())
     async with UserAgent(service.base_url) as browser:

@@ -43,7 +43,7 @@ MANY = {
     "BFF_SCOPES": ("profile", "must contain openid"),
     "BFF_SECRET": ("short", "32 characters"),
     "BFF_REDIS_URL": ("http://redis", "must start with redis://"),
-    "BFF_ROUTES": ('{"api": "x"}', "api"),
+    "BFF_ROUTES": ('{"api": "http://api:9000"}', "must start with a slash"),
     "BFF_AUTHORIZE_PARAMS": ('{"state": "x"}', "may not set state"),
     "BFF_ALLOWED_ORIGINS": ('["*"]', "never *"),
     "BFF_TRUSTED_PROXIES": ('["all"]', "all"),
@@ -87,7 +87,7 @@ def test_a_configuration_that_is_not_there_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "name", "problem"),
     [
-        ({"BFF_BASE_URL": "https://app.example.com", "BFF_REDIS_URL": ""}, "BFF_REDIS_URL", "required"),
+        ({"BFF_BASE_URL": "https://a.example", "BFF_REDIS_URL": ""}, "BFF_REDIS_URL", "required"),
         ({"BFF_SECRET": ""}, "BFF_SECRET", "required"),
         ({"BFF_CLIENT_KEY_FILE": "/nowhere/key.pem"}, "BFF_CLIENT_KEY_FILE", "read"),
         ({"BFF_CLIENT_AUTH": "private_key_jwt"}, "BFF_CLIENT_AUTH", "BFF_CLIENT_KEY_FILE"),
@@ -133,7 +133,10 @@ def test_secrets_come_from_files_the_rest_from_dotenv_and_the_environment_wins(
         "BFF_LOG_FORMAT": "json",
     }
     service = start(
-        ["bff", "serve", "--port", str(port)], tmp_path / "log", environment(env, tmp_path), tmp_path
+        ["bff", "serve", "--port", str(port)],
+        tmp_path / "log",
+        environment(env, tmp_path),
+        tmp_path,
     )
     try:
         wait_for(f"http://127.0.0.1:{port}/bff/healthz", service)

@@ -9,17 +9,19 @@ import pytest
 from tests.support.site import Site, sign_in, signed_in
 
 ELSEWHERE = [
-    "//evil.example", "///evil.example", "////evil.example/%2f..", "/\\evil.example", "\\/evil.example",
-    "\\\\evil.example", "/\t/evil.example", "/%09/evil.example", "/%5cevil.example", "/%2f%2fevil.example",
-    "/%2fevil.example", "https:evil.example", "https:/evil.example", "https://evil.example", "http:evil.example",
-    "HtTpS://evil.example", "javascript:alert(1)", "data:text/html,x", " //evil.example", "\x00//evil.example",
-    "/\r\nLocation: //evil.example", "/\n/evil.example", "/%0a/evil.example", "/%0d%0aX-Evil:1", "/%00/evil",
-    "/./\\evil.example", "/.//evil.example", "/../evil.example", "/..//evil.example", "/a/..//evil.example",
-    "/%2e%2e//evil.example", "/%2e/evil", "/;@evil.example/..", "@evil.example", "evil.example", "?x", "#x", "",
-    ".", "..", "/\N{FULLWIDTH SOLIDUS}evil.example/..", "/\x85/evil.example",
-    "/\N{LINE SEPARATOR}//evil.example", "http://127.0.0.1.evil.example/", "http://127.0.0.1@evil.example/",
-    "/bff/logout", "/bff/login", "/%62ff/callback", "/bff", "/" + "a" * 3000, "/%", "/%zz",
-    "/a//b", "/\\", "/a\\b",
+    "//evil.example", "///evil.example", "////evil.example/%2f..", "/\\evil.example",
+    "\\/evil.example", "\\\\evil.example", "/\t/evil.example", "/%09/evil.example",
+    "/%5cevil.example", "/%2f%2fevil.example", "/%2fevil.example", "https:evil.example",
+    "https:/evil.example", "https://evil.example", "http:evil.example", "HtTpS://evil.example",
+    "javascript:alert(1)", "data:text/html,x", " //evil.example", "\x00//evil.example",
+    "/\r\nLocation: //evil.example", "/\n/evil.example", "/%0a/evil.example", "/%0d%0aX-Evil:1",
+    "/%00/evil", "/./\\evil.example", "/.//evil.example", "/../evil.example",
+    "/..//evil.example", "/a/..//evil.example", "/%2e%2e//evil.example", "/%2e/evil",
+    "/;@evil.example/..", "@evil.example", "evil.example", "?x", "#x", "", ".", "..",
+    "/\N{FULLWIDTH SOLIDUS}evil.example/..", "/\x85/evil.example",
+    "/\N{LINE SEPARATOR}//evil.example", "http://127.0.0.1.evil.example/",
+    "http://127.0.0.1@evil.example/", "/bff/logout", "/bff/login", "/%62ff/callback", "/bff",
+    "/" + "a" * 3000, "/%", "/%zz", "/a//b", "/\\", "/a\\b",
 ]  # fmt: skip
 HERE = {
     "/": "/",
@@ -82,10 +84,11 @@ async def test_options_reach_the_provider(site: Site, options: dict[str, str]) -
 @pytest.mark.parametrize(
     "query",
     [
-        "prompt=never", "prompt=none+login", "prompt=login+none", "prompt=LOGIN", "prompt=login%20%20consent",
-        "max_age=-1", "max_age=1.5", "max_age=x", "max_age=1e3", "max_age=%D9%A1", "max_age=99999999999",
-        "prompt=none&max_age=0", "login_hint=%00", "login_hint=a%0D%0Ab", "acr_values=%1B", "ui_locales=%7F",
-        "login_hint=" + "a" * 600, "prompt=login&prompt=login", "return_to=/a&return_to=/b", "max_age=1&max_age=2",
+        "prompt=never", "prompt=none+login", "prompt=login+none", "prompt=LOGIN",
+        "prompt=login%20%20consent", "max_age=-1", "max_age=1.5", "max_age=x", "max_age=1e3",
+        "max_age=%D9%A1", "max_age=99999999999", "prompt=none&max_age=0", "login_hint=%00",
+        "login_hint=a%0D%0Ab", "acr_values=%1B", "ui_locales=%7F", "login_hint=" + "a" * 600,
+        "prompt=login&prompt=login", "return_to=/a&return_to=/b", "max_age=1&max_age=2",
     ],
 )  # fmt: skip
 async def test_an_option_that_makes_no_sense_is_refused(site: Site, query: str) -> None:
@@ -99,9 +102,13 @@ async def test_an_option_that_makes_no_sense_is_refused(site: Site, query: str) 
 
 async def test_unknown_parameters_are_not_passed_on(site: Site) -> None:
     """Nobody can slip a parameter of the protocol in through our address."""
-    evil = "redirect_uri=https://evil.example&client_id=x&scope=admin&state=x&response_mode=fragment"
+    evil = (
+        "redirect_uri=https://evil.example&client_id=x&scope=admin&state=x&response_mode=fragment"
+    )
     async with site.browser() as browser:
-        page = await browser.navigate(f"/bff/login?{evil}&request_uri=x&id_token_hint=x", follow=False)
+        page = await browser.navigate(
+            f"/bff/login?{evil}&request_uri=x&id_token_hint=x", follow=False
+        )
         sent = parse_qs(urlsplit(page.headers["location"]).query)
         assert sent["redirect_uri"] == [f"{site.base_url}/bff/callback"]
         assert sent["client_id"] == [site.provider.client_id]

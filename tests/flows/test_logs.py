@@ -4,235 +4,44 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus
 
-import httpx2
 import pytest
 import pytest_asyncio
-import redis
 
-from tests.hostile.rig import CLIENT_ID, CLIENT_SECRET, Rig, open_rig, post_logout_token, times
-from tests.support import jose, processes
-from tests.support.raw_http import exchange, request
-from tests.support.scripted_provider import Answer, Asked
-from tests.support.site import SECRET
-from tests.support.upstream_server import upstream_server
-from tests.support.user_agent import UserAgent
+from tests.flows.whole_run import NAME, SID, SUB, Run, whole_run
+from tests.hostile.rig import CLIENT_ID
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-SUB = "sub-that-names-a-person"
-SID = "sid-that-names-a-session"
-NAME = "Alexandrina Nowhere-Else"
-
-
-@dataclass
-class Run:
-    """What a run left: everything logged, everything that must not be, answers, Redis's content."""
-
-    lines: list[str] = field(default_factory=list[str])
-    secrets: dict[str, str] = field(default_factory=dict[str, str])
-    answers: list[httpx2.Response] = field(default_factory=list[httpx2.Response])
-    stored: list[bytes] = field(default_factory=list[bytes])
-
-    def keep(self, what: str, value: str | None) -> str:
-        """Note a secret; return it."""
-        assert value is not None
-        assert len(value) >= 8, what
-        self.secrets[what] = value
-        return value
-
-    def fresh(self, what: str) -> str:
-        """Make a secret up, and note it."""
-        return self.keep(what, f"{what.replace(' ', '-')}-{secrets.token_hex(12)}")
-
-    def dump(self, url: str) -> None:
-        """Note all that is in Redis now."""
-        with redis.Redis.from_url(url) as client:
-            for key in client.scan_iter("*"):
-                self.stored += [key, *_values(client, key)]
-
-
-def _values(client: redis.Redis, key: bytes) -> list[bytes]:
-    kind = client.type(key)
-    if kind == b"string":
-        return [client.get(key) or b""]  # type: ignore[list-item]
-    if kind == b"zset":
-        return [member for member, _ in client.zrange(key, 0, -1, withscores=True)]  # type: ignore[union-attr]
-    if kind == b"hash":
-        return [part for pair in client.hgetall(key).items() for part in pair]  # type: ignore[union-attr]
-    if kind == b"set":
-        return list(client.smembers(key))  # type: ignore[arg-type]
-    raise AssertionError(f"a {kind!r} that this test does not know")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
-    """Sign in, call, refresh, be refused in many ways, sign out; twice, and both logout kinds."""
-    run = Run()
-    with upstream_server() as upstream:
-        env = {
-            "BFF_ROUTES": json.dumps(
-                {"/api": upstream.url, "/down": {"upstream": f"http://127.0.0.1:{processes.free_port()}"}}
-            ),
-            "BFF_SCOPES": "openid profile offline_access",
-        }
-        async with open_rig(tmp_path_factory.mktemp("logs"), env) as rig:
-            run.keep("client secret", CLIENT_SECRET)
-            run.keep("BFF_SECRET", SECRET)
-            basic = f"{quote_plus(CLIENT_ID)}:{quote_plus(CLIENT_SECRET)}"
-            run.keep("basic", base64.b64encode(basic.encode()).decode())
-            async with UserAgent(rig.service.base_url) as browser:
-                await sign_in(run, rig, browser, "first")
-                await work(run, rig, browser)
-                await misbehave(run, rig, browser)
-                await sign_out(run, rig, browser)
-                await sign_in(run, rig, browser, "second")
-                await be_signed_out(run, rig, browser)
-            run.dump(rig.service.env["BFF_REDIS_URL"])
-            await_stop = rig.service
-        run.lines = await_stop.process.text().splitlines()
-    yield run
-
-
-async def sign_in(run: Run, rig: Rig, browser: UserAgent, which: str) -> None:
-    """Sign in, noting every secret of the login."""
-    query = run.fresh(f"{which} return query")
-    begun = await rig.begin(browser, f"?return_to={quote(f'/x?key={query}')}&login_hint=alice")
-    run.keep(f"{which} login cookie", browser.cookies.get("bff-login"))
-    for name in ("state", "nonce"):
-        run.keep(f"{which} {name}", begun.query[name])
-    run.dump(rig.service.env["BFF_REDIS_URL"])
-    code = run.fresh(f"{which} code")
-    begun = type(begun)(code, begun.query, begun.claims)
-    id_token = jose.sign({**begun.claims, "sub": SUB, "sid": SID, "name": NAME}, kid="one")
-    refresh = run.fresh(f"{which} refresh token")
-    access = run.fresh(f"{which} access token")
-    begun.claims["sub"] = SUB
-    rig.grants(
-        begun,
-        run.keep(f"{which} id token", id_token),
-        access_token=access,
-        refresh_token=refresh,
-    )
-    rig.subs[f"Bearer {access}"] = SUB
-    rig.plans[refresh] = Answer(
-        body={
-            "access_token": run.fresh(f"{which} new access token"),
-            "refresh_token": run.fresh(f"{which} new refresh token"),
-            "token_type": "Bearer",
-            "expires_in": 300,
-        }
-    )
-    outcome = await rig.finish(browser, begun)
-    assert outcome.signed_in, outcome.reasons
-    run.keep(f"{which} code verifier", rig.provider.last("/token").form["code_verifier"])
-    run.keep(f"{which} session cookie", browser.cookies.get("bff"))
-    run.dump(rig.service.env["BFF_REDIS_URL"])
-
-
-async def work(run: Run, rig: Rig, browser: UserAgent) -> None:
-    """Call the API, refresh, and be refused by what is away."""
-    token = run.fresh("query token")
-    answers = [
-        await browser.fetch(f"/api/x?access_token={token}", headers={"Authorization": f"Bearer {token}"}),
-        await browser.fetch("/api/x", method="POST", content=run.fresh("body").encode()),
-        await browser.fetch("/bff/session"),
-        await browser.fetch("/bff/refresh", method="POST"),
-        await browser.fetch(f"/down?q={token}"),
-        await browser.fetch(f"/nothing?q={token}"),
-    ]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 502, 404]
-    run.answers += answers
-
-
-async def misbehave(run: Run, rig: Rig, browser: UserAgent) -> None:
-    """Bad requests with secrets in odd places, and a provider that talks too much."""
-    base, secret = rig.service.base_url, run.fresh("odd secret")
-    provider_says = run.fresh("provider says")
-    for path in (
-        f"/bff/callback?code={secret}&state={secret}",
-        f"/bff/callback?code={secret}&code={secret}",
-        f"/bff/callback?error={secret}&error_description={secret}&state={secret}",
-        f"/bff/login?prompt={secret}",
-        f"/bff/login?max_age={secret}",
-        f"/bff/logout?go={secret}",
-        f"/bff/logged-out?state={secret}",
-        f"/bff/session?slide={secret}&slide={secret}",
-    ):
-        run.answers.append(await browser.fetch(path))
-    for fields in (
-        (f"Cookie: bff={secret}",), (f"Cookie: bff={secret}; bff={secret}x",), (f"Authorization: {secret}",),
-        (f"X-Bff-Key: {secret}", f"DPoP: {secret}"), (f"Host: {secret}",), (f"{secret}: x\x00",),
-    ):  # fmt: skip
-        await exchange(base, request(f"/bff/session?{secret}", *fields))
-    await exchange(base, f"GET /{secret}\r\nbad".encode() + b"\x00\r\n\r\n")
-    await post_logout_token(rig, f"{secret}.{secret}.{secret}")
-    await post_logout_token(rig, run.keep("wrong logout token", logout_token(rig, aud="other")))
-    for answer in (
-        Answer(400, {"error": provider_says, "error_description": provider_says}),
-        Answer(500, {"error": provider_says}),
-        Answer(200, f"<html>{provider_says}".encode(), headers=(("X-Said", provider_says),)),
-        Answer(200, {"access_token": provider_says, "token_type": provider_says}),
-        Answer(200, {"access_token": provider_says, "token_type": "Bearer", "id_token": provider_says}),
-        Answer(200, {"access_token": provider_says}, cut=5),
-    ):
-        async with UserAgent(base) as other:
-            begun = await rig.begin(other)
-            rig.plans[begun.code] = answer
-            outcome = await rig.finish(other, begun)
-            assert outcome.page.status >= 400
-            assert provider_says not in outcome.page.text
-
-
-async def sign_out(run: Run, rig: Rig, browser: UserAgent) -> None:
-    """Sign out in the browser, with the provider's end of it."""
-    rig.provider.answers["/revoke"] = lambda asked: _note_revoked(run, asked)
-    answer = await browser.fetch("/bff/logout", method="POST")
-    run.answers.append(answer)
-    handle = answer.json()["logout_url"].partition("go=")[2]
-    run.keep("sign-out handle", handle)
-    run.dump(rig.service.env["BFF_REDIS_URL"])
-    page = await browser.navigate(answer.json()["logout_url"], follow=False)
-    state = page.headers["location"].rpartition("state=")[2]
-    run.keep("logout state", unquote(state))
-    await browser.navigate(f"/bff/logged-out?state={state}", follow=False)
-
-
-def _note_revoked(run: Run, asked: Asked) -> Answer:
-    assert asked.form["token"] == run.secrets["first new refresh token"]
-    return Answer(200, {})
-
-
-async def be_signed_out(run: Run, rig: Rig, browser: UserAgent) -> None:
-    """The provider signs the user out."""
-    answer = await post_logout_token(rig, run.keep("logout token", logout_token(rig)))
-    assert answer.status_code == 200
-    assert not (await browser.fetch("/bff/session")).json()["authenticated"]
-    run.answers.append(await browser.fetch("/api/x?after=1"))
-
-
-def logout_token(rig: Rig, **changes: object) -> str:
-    """Return a logout token for the user's session."""
-    given = {**times(120), "iss": rig.provider.issuer, "aud": CLIENT_ID, "sub": SUB, "sid": SID}
-    return jose.sign(jose.logout_claims(**{**given, "jti": secrets.token_hex(8), **changes}), kid="one")
+    """What one run left."""
+    async with whole_run(tmp_path_factory.mktemp("run")) as run:
+        yield run
 
 
 def forms(value: str) -> set[str]:
     """Return a secret as it may be written: as it is, escaped, encoded, and its telling parts."""
     parts = {part for part in value.split(".") if len(part) >= 20}
-    return {value, *parts, quote(value), quote_plus(value), base64.b64encode(value.encode()).decode()}
+    return {
+        value,
+        *parts,
+        quote(value),
+        quote_plus(value),
+        base64.b64encode(value.encode()).decode(),
+    }
 
 
 async def test_no_secret_is_in_any_log_line(run: Run) -> None:
     """Tokens, codes, states, cookies, keys, queries, in any spelling: none of them (rule 1)."""
     text = "\n".join(run.lines)
     assert len(run.lines) > 30
-    found = [what for what, value in run.secrets.items() if any(form in text for form in forms(value))]
+    found = [
+        what for what, value in run.secrets.items() if any(form in text for form in forms(value))
+    ]
     assert found == []
     assert [word for word in (NAME, SUB, SID, "?key=", "access_token=") if word in text] == []
 
@@ -251,7 +60,9 @@ async def test_every_line_is_json_with_its_members(run: Run) -> None:
 async def test_lines_of_a_request_carry_its_id(run: Run) -> None:
     """What the browser is told is what the log has, so that one finds the other."""
     entries = [json.loads(line) for line in run.lines]
-    refused = {entry["request_id"]: entry for entry in entries if entry["event"] == "request.refused"}
+    refused = {
+        entry["request_id"]: entry for entry in entries if entry["event"] == "request.refused"
+    }
     problems = [answer for answer in run.answers if answer.status_code >= 400]
     assert len(problems) >= 8
     for answer in problems:
@@ -268,9 +79,9 @@ async def test_the_log_tells_the_story(run: Run) -> None:
     """Stable events for what operators look for."""
     events = {json.loads(line)["event"] for line in run.lines}
     assert {
-        "service.started", "provider.discovered", "login.started", "login.completed", "login.failed",
-        "session.refreshed", "session.ended", "token.revoked", "logout.backchannel_refused",
-        "logout.by_provider", "request.refused",
+        "service.started", "provider.discovered", "login.started", "login.completed",
+        "login.failed", "session.refreshed", "session.ended", "token.revoked",
+        "logout.backchannel_refused", "logout.by_provider", "request.refused",
     } <= events  # fmt: skip
 
 
@@ -280,7 +91,13 @@ async def test_redis_holds_nothing_in_clear(run: Run) -> None:
     assert len(run.stored) > 12
     found = [
         what
-        for what, value in {**run.secrets, "sub": SUB, "sid": SID, "name": NAME, "client": CLIENT_ID}.items()
+        for what, value in {
+            **run.secrets,
+            "sub": SUB,
+            "sid": SID,
+            "name": NAME,
+            "client": CLIENT_ID,
+        }.items()
         if any(form.encode() in everything for form in forms(value))
     ]
     assert found == []

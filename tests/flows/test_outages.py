@@ -91,9 +91,7 @@ async def test_redis_away_signs_nobody_out(
 ) -> None:
     """503 within two seconds to who has our cookie; the same session goes on afterwards."""
     redis, port = redis_that_goes, processes.free_port()
-    go, come = (
-        (redis.fall_silent, redis.speak_again) if silent else (redis.stop, redis.start)
-    )
+    go, come = (redis.fall_silent, redis.speak_again) if silent else (redis.stop, redis.start)
     with (
         dev_provider(tmp_path, port) as provider,
         bff_serve(tmp_path, port, {**usual(port, redis.url), **provider.settings()}) as service,

@@ -46,7 +46,9 @@ async def test_too_many_logins_of_one_address_are_429(limited: Site) -> None:
     page = await login(limited, "X-Forwarded-For: 203.0.113.1", "Sec-Fetch-Mode: navigate")
     assert page.headers["content-type"].startswith("text/html")
     assert await statuses(limited, "203.0.113.2", 1) == [303]
-    answer = await exchange(limited.base_url, request("/bff/session", "X-Forwarded-For: 203.0.113.1"))
+    answer = await exchange(
+        limited.base_url, request("/bff/session", "X-Forwarded-For: 203.0.113.1")
+    )
     assert answer.status == 200
 
 

@@ -19,7 +19,7 @@ from schemathesis import APIOperation, Case, GenerationMode, openapi
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance
 
-from bff.app import create_pages
+from bff.pages import create_pages
 from tests.flows.bad_requests import EVERYTHING, FORMS, QUERY
 from tests.support.site import Site, open_site
 
@@ -52,7 +52,7 @@ def description() -> dict[str, Any]:
             ] + [parameter for parameter in operation.get("parameters", []) if "{" in path]
             operation["responses"] = {"default": {"description": "any", "content": CONTENT}}
             if method == "post" and FORMS.get(path):
-                fields = {name: TEXT for name in FORMS[path]}
+                fields = dict.fromkeys(FORMS[path], TEXT)
                 form = {"schema": {"type": "object", "properties": fields}}
                 operation["requestBody"] = {"content": {"application/x-www-form-urlencoded": form}}
     return raw
@@ -65,7 +65,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-OPERATIONS = [found.ok() for found in openapi.from_dict(description()).get_all_operations()]
+FOUND: list[Any] = list(openapi.from_dict(description()).get_all_operations())
+OPERATIONS: list[APIOperation[Any, Any, Any, Any]] = [found.ok() for found in FOUND]
 
 
 def test_every_route_of_the_contract_is_described() -> None:
@@ -99,11 +100,11 @@ def test_made_up_input_is_answered_in_order(
         )
         @given(data=st.data())
         def fuzz(data: st.DataObject) -> None:
-            case: Case = data.draw(operation.as_strategy(generation_mode=mode))
+            case: Case[Any] = data.draw(operation.as_strategy(generation_mode=mode))
             answer = case.call(
                 base_url=site.base_url, session=session, timeout=10, allow_redirects=False
             )
-            checks = [not_a_server_error]
+            checks: list[Any] = [not_a_server_error]
             if answer.content:
                 checks.append(content_type_conformance)
             case.validate_response(answer, checks=checks)

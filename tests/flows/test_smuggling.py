@@ -28,8 +28,12 @@ def get(*lines: bytes, target: bytes = b"/open/first") -> bytes:
 
 
 FRAMING = {
-    "length and coding": post("Content-Length: 6", "Transfer-Encoding: chunked", body=b"0\r\n\r\nX"),
-    "coding and length": post("Transfer-Encoding: chunked", "Content-Length: 6", body=b"0\r\n\r\nX"),
+    "length and coding": post(
+        "Content-Length: 6", "Transfer-Encoding: chunked", body=b"0\r\n\r\nX"
+    ),
+    "coding and length": post(
+        "Transfer-Encoding: chunked", "Content-Length: 6", body=b"0\r\n\r\nX"
+    ),
     "two lengths": post("Content-Length: 4", "Content-Length: 0", body=b"abcd"),
     "two equal lengths": post("Content-Length: 4", "Content-Length: 4", body=b"abcd"),
     "a list of lengths": post("Content-Length: 4, 4", body=b"abcd"),
@@ -41,20 +45,28 @@ FRAMING = {
     "an underscored length": post("Content-Length: 1_0", body=b"abcdefghij"),
     "another coding": post("Transfer-Encoding: gzip", body=b"abcd"),
     "two codings": post("Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
-    "coding twice": post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+    "coding twice": post(
+        "Transfer-Encoding: chunked", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"
+    ),
     "chunked, then identity": post("Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
-    "chunked, then a foreign one": post("Transfer-Encoding: chunked", "Transfer-Encoding: x", body=b"0\r\n\r\n"),
+    "chunked, then a foreign one": post(
+        "Transfer-Encoding: chunked", "Transfer-Encoding: x", body=b"0\r\n\r\n"
+    ),
     "a misspelt coding": post("Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
     "a quoted coding": post('Transfer-Encoding: "chunked"', body=b"0\r\n\r\n"),
     "a vertical tab before chunked": post("Transfer-Encoding: \x0bchunked", body=b"0\r\n\r\n"),
     "coding in HTTP/1.0": post("Transfer-Encoding: chunked", body=b"0\r\n\r\n", version="1.0"),
-    "a chunk size that is no number": post("Transfer-Encoding: chunked", body=b"zz\r\nab\r\n0\r\n\r\n"),
+    "a chunk size that is no number": post(
+        "Transfer-Encoding: chunked", body=b"zz\r\nab\r\n0\r\n\r\n"
+    ),
     "a negative chunk size": post("Transfer-Encoding: chunked", body=b"-1\r\nab\r\n0\r\n\r\n"),
     "an overflowing chunk size": post(
         "Transfer-Encoding: chunked", body=b"10000000000000002\r\nab\r\n0\r\n\r\n"
     ),
-    "a chunk longer than its size": post("Transfer-Encoding: chunked", body=b"1\r\nabc\r\n0\r\n\r\n"),
-}  # fmt: skip
+    "a chunk longer than its size": post(
+        "Transfer-Encoding: chunked", body=b"1\r\nabc\r\n0\r\n\r\n"
+    ),
+}
 
 HEADS = {
     "no Host": get(b"Accept: */*"),
@@ -92,7 +104,7 @@ HUGE = {
     "a huge name": get(b"Host: a", b"X" * 70_000 + b": 1"),
     "a huge target": get(b"Host: a", target=b"/open/" + b"a" * 70_000),
     "a huge query": get(b"Host: a", target=b"/open/first?" + b"a" * 70_000),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("data", FRAMING.values(), ids=FRAMING.keys())
@@ -134,7 +146,7 @@ async def test_a_head_that_never_ends_is_refused_before_it_fills_memory(site: Si
 
 
 async def test_a_trailer_never_joins_the_fields_of_the_head(site: Site) -> None:
-    """Not even when head, body and trailers come in one piece: they are dropped (RFC 9110 6.5.1)."""
+    """Not even when head, body and trailers come in one piece: dropped (RFC 9110 6.5.1)."""
     trailers = b"X-Late: 1\r\nCookie: bff=x\r\n"
     body = b"4\r\nabcd\r\n0\r\n" + trailers + b"\r\n"
     data = request("/open/x", "Transfer-Encoding: chunked", method="POST", body=body)

@@ -34,7 +34,6 @@ def poison(provider: ScriptedProvider) -> None:
     provider.metadata["id_token_signing_alg_values_supported"] = ["none", "HS256", "RS256"]
 
 
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
     """A service whose provider's keys are full of traps."""

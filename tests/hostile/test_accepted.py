@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
@@ -69,7 +70,7 @@ async def test_oidcc_client_test_idtoken_sig_rs256(rig: Rig) -> None:
 
 
 async def test_oidcc_client_test_kid_absent_single_jwks(rig_with: Open) -> None:
-    """No `kid` anywhere, one RSA key among keys of other kinds and for encryption: accepted (T2)."""
+    """No `kid` anywhere, one RSA key among keys of other kinds and uses: accepted (T2)."""
 
     def prepare(provider: ScriptedProvider) -> None:
         curves = (jose.ec("P-256"), jose.ec("secp256k1"), jose.ed25519())
@@ -128,7 +129,7 @@ async def test_oidcc_client_test_signing_key_rotation(rig_with: Open) -> None:
     ],
     ids=str,
 )
-async def test_odd_token_answers_are_understood(rig: Rig, members: dict[str, object]) -> None:
+async def test_odd_token_answers_are_understood(rig: Rig, members: dict[str, Any]) -> None:
     """Members may be absent, of another case, or unknown (T20)."""
     outcome = await rig.login(**members)
     assert (outcome.page.status, outcome.signed_in) == (200, True)
@@ -151,7 +152,7 @@ async def test_odd_token_answers_are_understood(rig: Rig, members: dict[str, obj
     ids=str,
 )
 async def test_wrong_token_answers_are_refused(
-    rig: Rig, members: dict[str, object], reason: str
+    rig: Rig, members: dict[str, Any], reason: str
 ) -> None:
     """A token of a kind that we cannot use, or of the wrong type, ends the login."""
     outcome = await rig.login(**members)

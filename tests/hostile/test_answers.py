@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -50,15 +51,24 @@ def documents(provider: ScriptedProvider) -> dict[str, tuple[Answer, str]]:
     """Return discovery documents that must not be used, with the reason that is logged."""
     good = provider.document()
     without_slash = provider.issuer.removesuffix("/")
-    changes = {
-        "oidcc-client-test-discovery-issuer-mismatch": ({"issuer": f"{provider.issuer}INVALID"}, "issuer_mismatch"),
+    changes: dict[str, tuple[dict[str, Any], str]] = {
+        "oidcc-client-test-discovery-issuer-mismatch": (
+            {"issuer": f"{provider.issuer}INVALID"},
+            "issuer_mismatch",
+        ),
         "T9 issuer without its slash": ({"issuer": without_slash}, "issuer_mismatch"),
         "no issuer": ({"issuer": None}, "issuer_mismatch"),
-        "a script for endpoint": ({"authorization_endpoint": "javascript:alert(1)"}, "bad_authorization_endpoint"),
+        "a script for endpoint": (
+            {"authorization_endpoint": "javascript:alert(1)"},
+            "bad_authorization_endpoint",
+        ),
         "a relative endpoint": ({"token_endpoint": "/token"}, "bad_token_endpoint"),
         "a user in an endpoint": ({"jwks_uri": "http://a@127.0.0.1/"}, "bad_jwks_uri"),
-        "an endpoint that breaks lines": ({"token_endpoint": "http://127.0.0.1/\r\nX: 1"}, "bad_token_endpoint"),
-    }  # fmt: skip
+        "an endpoint that breaks lines": (
+            {"token_endpoint": "http://127.0.0.1/\r\nX: 1"},
+            "bad_token_endpoint",
+        ),
+    }
     return {name: (Answer(body={**good, **change}), why) for name, (change, why) in changes.items()}
 
 
@@ -90,9 +100,7 @@ async def refused_login(rig: Rig) -> str:
 
 
 @pytest.mark.parametrize("kind", [*BROKEN, *list(NO_DOCUMENT)[:4], *range(7)])
-async def test_a_bad_discovery_document_begins_no_login(
-    undiscovered: Rig, kind: str | int
-) -> None:
+async def test_a_bad_discovery_document_begins_no_login(undiscovered: Rig, kind: str | int) -> None:
     """503 for the login, not ready, and no authorization request leaves."""
     rig = undiscovered
     given = documents(rig.provider)
@@ -143,12 +151,22 @@ TOKEN_ENDPOINT = {
     "endless nesting": (Answer(body=b"[" * 100_000), 503, "token_endpoint_not_json"),
     "no content": (Answer(204, b""), 503, "token_endpoint_not_json"),
     "invalid_grant": (Answer(400, {"error": "invalid_grant"}), 400, "token_endpoint_invalid_grant"),
-    "invalid_client": (Answer(401, {"error": "invalid_client"}), 400, "token_endpoint_invalid_client"),
-    "an unheard-of error": (
-        Answer(400, {"error": "\x1b[31m<script>"}), 400, "token_endpoint_other_error",
+    "invalid_client": (
+        Answer(401, {"error": "invalid_client"}),
+        400,
+        "token_endpoint_invalid_client",
     ),
-    "an error that is no string": (Answer(400, {"error": ["a"]}), 400, "token_endpoint_other_error"),
-}  # fmt: skip
+    "an unheard-of error": (
+        Answer(400, {"error": "\x1b[31m<script>"}),
+        400,
+        "token_endpoint_other_error",
+    ),
+    "an error that is no string": (
+        Answer(400, {"error": ["a"]}),
+        400,
+        "token_endpoint_other_error",
+    ),
+}
 
 
 @pytest.mark.parametrize(

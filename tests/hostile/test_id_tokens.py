@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.rig import CLIENT_ID, CLIENT_SECRET, Begun, Rig, signed_with_any_header
+from tests.hostile.rig import CLIENT_ID, CLIENT_SECRET, Begun, Mint, Rig, signed_with_any_header
 from tests.support import jose
 from tests.support.scripted_provider import Answer
 from tests.support.user_agent import UserAgent
@@ -51,6 +51,11 @@ def header(reason: str, **members: Any) -> Poison:
 def appended(value: Any) -> Any:
     """Return a value that is nearly the right one."""
     return f"{value}1"
+
+
+def forging(alg: str, secret: bytes = b"") -> Mint:
+    """Return what makes a token that is unsigned, or under an HMAC."""
+    return lambda begun: jose.forge({"alg": alg, "kid": "one"}, begun.claims, secret)
 
 
 POISONS = {
@@ -103,7 +108,7 @@ async def test_a_poisoned_id_token_makes_no_session(rig: Rig, poison: Poison) ->
 async def test_oidcc_client_test_idtoken_sig_none(rig: Rig) -> None:
     """An unsigned token is refused although the metadata offers `none` first (T3)."""
     for alg in ("none", "None", "NONE", ""):
-        outcome = await rig.login(lambda begun, alg=alg: jose.forge({"alg": alg}, begun.claims))
+        outcome = await rig.login(forging(alg))
         assert (outcome.reasons, outcome.asked, outcome.signed_in) == (["alg"], ["/token"], False)
 
 
@@ -113,7 +118,8 @@ async def test_oidcc_client_test_invalid_sig_rs256(rig: Rig) -> None:
     def corrupted(begun: Begun) -> str:
         token = jose.sign(begun.claims, kid="one")
         signed, _, signature = token.rpartition(".")
-        return f"{signed}.{jose.b64(bytes([jose.unb64(signature)[0] ^ 1]) + jose.unb64(signature)[1:])}"
+        first, *others = jose.unb64(signature)
+        return f"{signed}.{jose.b64(bytes([first ^ 1, *others]))}"
 
     for mint in (corrupted, lambda begun: jose.forge({"alg": "RS256", "kid": "one"}, begun.claims)):
         outcome = await rig.login(mint)
@@ -126,25 +132,29 @@ async def test_keys_named_by_the_token_are_never_used(rig: Rig) -> None:
     attacker = jose.rsa("attacker")
     urls = {"jku": rig.provider.url("/evil"), "x5u": rig.provider.url("/evil")}
     outcome = await rig.login(
-        lambda begun: jose.sign(
-            begun.claims, attacker, kid="one", jwk=jose.jwk(attacker), **urls
-        )
+        lambda begun: jose.sign(begun.claims, attacker, kid="one", jwk=jose.jwk(attacker), **urls)
     )
     assert (outcome.reasons, outcome.signed_in) == (["signature"], False)
     assert "/evil" not in outcome.asked
     pem = jose.rsa().as_pem(private=False)
     for secret in (pem, CLIENT_SECRET.encode()):
-        outcome = await rig.login(
-            lambda begun, secret=secret: jose.forge(
-                {"alg": "HS256", "kid": "one"}, begun.claims, secret
-            )
-        )
+        outcome = await rig.login(forging("HS256", secret))
         assert (outcome.reasons, outcome.asked, outcome.signed_in) == (["alg"], ["/token"], False)
 
 
 @pytest.mark.parametrize(
     "raw",
-    [" ", "a.b", "a.b.c.d.e", "....", "é.é.é", "e30.e30.", "null.null.null", "W10.W10.x", "a" * 70_000],
+    [
+        " ",
+        "a.b",
+        "a.b.c.d.e",
+        "....",
+        "é.é.é",
+        "e30.e30.",
+        "null.null.null",
+        "W10.W10.x",
+        "a" * 70_000,
+    ],
 )
 async def test_what_is_no_token_at_all_is_refused(rig: Rig, raw: str) -> None:
     """400, whatever it is; no exception of a library reaches the browser."""

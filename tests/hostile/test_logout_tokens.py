@@ -36,7 +36,13 @@ ODD_SID = "abcdefghijklmnopqrst0123456789 %&#`"
 
 def claims(rig: Rig, **changes: Any) -> dict[str, Any]:
     """Return the claims of a good logout token for Alice's session `s1`."""
-    given = {**times(120), "iss": rig.provider.issuer, "aud": CLIENT_ID, "sub": "alice", "sid": "s1"}
+    given = {
+        **times(120),
+        "iss": rig.provider.issuer,
+        "aud": CLIENT_ID,
+        "sub": "alice",
+        "sid": "s1",
+    }
     return jose.logout_claims(**{**given, "jti": f"jti-{next(NUMBERS)}", **changes})
 
 

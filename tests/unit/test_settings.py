@@ -12,13 +12,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from bff.environment import SECRETS, unknown_variables
-from bff.settings import (
-    EXAMPLES,
-    RESERVED_AUTHORIZE_PARAMS,
-    ConfigurationError,
-    Settings,
-    is_loopback,
-)
+from bff.faults import EXAMPLES, ConfigurationError
+from bff.settings import RESERVED_AUTHORIZE_PARAMS, Settings
+from bff.values import is_loopback
 
 LONG = "0123456789abcdefghijklmnopqrstuv"
 NEEDED = {

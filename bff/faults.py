@@ -1,0 +1,67 @@
+"""What is wrong with the configuration, put so that an operator can mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bff.environment import PREFIX
+
+EXAMPLES = {
+    "base_url": "https://app.example.com",
+    "issuer": "https://login.example.com/",
+    "client_id": "my-spa",
+    "client_secret": "the secret that the provider gave you",
+    "client_auth": "client_secret_basic",
+    "client_key_file": "/run/secrets/client-key.pem",
+    "scopes": "openid profile email",
+    "authorize_params": '{"audience": "https://api.example.com"}',
+    "response_mode": "query",
+    "id_token_alg": "RS256",
+    "fetch_userinfo": "true",
+    "secret": "what `bff secret` prints",
+    "redis_url": "redis://:password@redis:6379/0",
+    "routes": '{"/api": "http://api:9000"}',
+    "spa": "/srv/spa",
+    "session_idle_timeout": "1800",
+    "session_max_lifetime": "43200",
+    "max_sessions_per_user": "5",
+    "cookie_samesite": "strict",
+    "allowed_origins": '["https://www.example.com"]',
+    "trusted_proxies": '["10.0.0.0/8"]',
+    "clock_skew": "30",
+    "login_rate_limit": "60/minute",
+    "logout_token_typ": "if_present",
+    "frontchannel_logout": "false",
+    "initiate_login": "false",
+    "forward_auth_key": "a long random value",
+    "log_format": "json",
+    "log_level": "info",
+    "data_dir": "/var/lib/bff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with the configuration: variable, what, and a value that would do."""
+
+    variable: str
+    problem: str
+    example: str
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; `faults` holds everything that is wrong with it."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(", ".join(fault.variable for fault in faults))
+        self.faults = faults
+
+
+def fault_of(item: Mapping[str, Any]) -> Fault:
+    """Return the fault in one of pydantic's errors."""
+    name = str(item["loc"][0]) if item["loc"] else ""
+    problem = "is required" if item["type"] == "missing" else str(item["msg"])
+    problem = problem.removeprefix("Value error, ")
+    return Fault(PREFIX + name.upper(), problem, EXAMPLES.get(name, ""))
