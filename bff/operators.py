@@ -23,9 +23,11 @@ from bff.sessions.redis import Redis, connect
 from bff.sessions.revocation import Revoker
 from bff.sessions.seal import Sealer
 from bff.sessions.session import Session
-from bff.sessions.store import EndReason, Lifetimes, SessionStore
+from bff.sessions.store import FOR_EVER, EndReason, Lifetimes, SessionStore
 from bff.settings import Settings
 from bff.web.pages import timestamp
+
+PATIENCE = 30.0  # for the provider to revoke what ended sessions held
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,26 @@ async def show(settings: Settings, sub: str | None, page: int, size: int, *, as_
 
 
 async def end(settings: Settings, display_id: str | None, sub: str | None, *, as_json: bool) -> int:
-    """End sessions by id, by user, or all of them; print and return how many."""
+    """End sessions by id, by user, or all of them; print and return how many.
+
+    Those of a user end together with what is on its way: a login that has begun fails.
+    """
+    reason = EndReason.ENDED_BY_OPERATOR
     async with office(settings) as at:
-        ended = 0
-        for session in await chosen(at, sub):
-            if display_id is None or session.display_id == display_id:
-                over = await at.store.end(session.key, EndReason.ENDED_BY_OPERATOR)
-                await at.revoker.revoke(over)
-                ended += 1
-    sys.stdout.write(json.dumps({"ended": ended}) + "\n" if as_json else f"{ended} ended\n")
-    return ended
+        if sub is not None:
+            ended = await at.store.end_sub(at.settings.issuer, sub, FOR_EVER, reason)
+        else:
+            keys = [
+                session.key
+                for session in await chosen(at, None)
+                if display_id is None or session.display_id == display_id
+            ]
+            ended = await at.store.end_many(keys, reason)
+        await at.revoker.revoke(*ended)
+        await at.revoker.aclose(PATIENCE)
+    number = len(ended)
+    sys.stdout.write(json.dumps({"ended": number}) + "\n" if as_json else f"{number} ended\n")
+    return number
 
 
 def facts(session: Session) -> dict[str, str]:

@@ -48,10 +48,18 @@ class Directory:
                 yield session
 
     async def keep_to_limit(self, session: Session) -> list[Session]:
-        """End the oldest sessions of a user who has more than allowed now; return them."""
+        """End the oldest sessions of a user who has more than allowed now; return them.
+
+        Only older ones than this: of two logins at the same time one ends the other, never both.
+        """
         if not self._greatest_number:
             return []
         sessions = await self.of_user(session.iss, session.sub)
-        too_many = [one for one in sessions if one.key != session.key][self._greatest_number - 1 :]
-        ended = [await self._store.end(one.key, EndReason.TOO_MANY) for one in too_many]
-        return [one for one in ended if one is not None]
+        sessions.sort(key=_age)
+        too_many = sessions[: max(0, len(sessions) - self._greatest_number)]
+        older = [one.key for one in too_many if _age(one) < _age(session)]
+        return await self._store.end_many(older, EndReason.TOO_MANY)
+
+
+def _age(session: Session) -> tuple[float, str]:
+    return session.created_at, session.key

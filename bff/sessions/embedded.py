@@ -81,7 +81,12 @@ class EmbeddedRedis:
             self._users = (self._folder / "users.lock").open("ab")
             fcntl.flock(self._users, fcntl.LOCK_SH)
             if not self._answers():
-                self._launch(server, given_up)
+                try:
+                    self._launch(server, given_up)
+                except NoRedisServerError:
+                    self._users.close()
+                    self._users = None
+                    raise
 
     def stop(self) -> None:
         """Leave; stop the server if nobody else uses it."""

@@ -1,8 +1,8 @@
 """Which sessions a group has: all that share `iss|sid`, all that share `iss|sub`.
 
 A group's index is a sorted set of session keys. The score of an entry is when it may go, by the
-clock of Redis; the index as a whole goes with its last entry. **An entry outlives its record**, or a
-logout would not find it: it lasts as long as the idle time-out, the longest pause between two
+clock of Redis; the index as a whole goes with its last entry. **An entry outlives its record**, or
+a logout would not find it: it lasts as long as the idle time-out, the longest pause between two
 extensions, and a margin for clocks that differ. A session in use extends its entry at the first
 use in each stretch of five minutes (or half the idle time-out), *before* its record is touched:
 
@@ -13,13 +13,13 @@ So entries of sessions that ran out of idle time are gone a few minutes after th
 the index next to nothing. Who enters or extends takes out some that are due, never many at a time.
 An extension also puts back an entry that was lost with a failed server.
 
-A logout marks its group, then reads the index in slices, so that a user with very many sessions does
-not hold up Redis. Who enters after the mark is noted beside it, and not among those that it ends.
+A logout marks its group, then reads the index in slices, so that a user with very many sessions
+does not hold up Redis. Who enters after the mark is noted, and not among those that it ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from bff.sessions import names
 from bff.sessions.redis import Redis, Script
@@ -109,14 +109,26 @@ class Index:
         """Whether a use at `now` is the first in its stretch."""
         return now // self._extend_every != last_used_at // self._extend_every
 
-    async def extend(self, group: str, key: str, seconds_left: float) -> None:
-        """Put off the end of an entry, because its session is in use."""
-        await self._redis.run(EXTEND, [names.index(group)], [key, self._lasts(seconds_left)])
+    async def extend(self, groups: Sequence[str], key: str, seconds_left: float) -> None:
+        """Put off the end of a session's entries, because it is in use."""
+        lasts = self._lasts(seconds_left)
+        await self._redis.run_all(
+            EXTEND, [([names.index(group)], [key, lasts]) for group in groups]
+        )
 
-    async def leave(self, group: str, keys: Sequence[str]) -> None:
-        """Take out sessions that have ended."""
-        for start in range(0, len(keys), SLICE):
-            await self._redis.run(LEAVE, [names.index(group)], keys[start : start + SLICE])
+    async def leave(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Take sessions that have ended out of their groups: pairs of group and key."""
+        keys_by_group: dict[str, list[str]] = {}
+        for group, key in entries:
+            keys_by_group.setdefault(group, []).append(key)
+        await self._redis.run_all(
+            LEAVE,
+            [
+                ([names.index(group)], keys[start : start + SLICE])
+                for group, keys in keys_by_group.items()
+                for start in range(0, len(keys), SLICE)
+            ],
+        )
 
     async def mark(self, group: str, issued_at: int) -> bytes:
         """Mark a group as logged out by a token of this `iat`; return when, by Redis's clock."""
@@ -147,3 +159,17 @@ class Index:
     def _lasts(self, seconds_left: float) -> int:
         seconds = min(self._idle + self._extend_every, seconds_left) + MARGIN
         return max(1, round(seconds * 1000))
+
+
+def barred(marks: Iterable[bytes | None], issued_at: float, started_at: float) -> bool:
+    """Whether a logged-out mark of its groups speaks of this login.
+
+    It does not if the provider issued the ID token after the logout token, or if the login began
+    after the logout was acted on: `iat` is in whole seconds, and people sign in again at once.
+    """
+    for mark in marks:
+        if mark is not None:
+            logout_issued_at, acted_on_at = map(float, mark.split())
+            if issued_at <= logout_issued_at and started_at <= acted_on_at:
+                return True
+    return False

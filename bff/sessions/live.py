@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from bff.errors import StoreUnavailableError
 from bff.sessions.signals import Signals
-from bff.sessions.store import EndReason, SessionStore
+from bff.sessions.store import SessionStore
+from bff.sessions.tasks import stop
 
 SWEEP_EVERY = 0.25
 LOOK_EVERY = 5.0
@@ -47,8 +48,7 @@ class LiveSessions:
     async def aclose(self) -> None:
         """Stop looking."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+            await stop(self._sweeper)
 
     @contextmanager
     def follow(self, key: str, follower: Follower) -> Generator[None]:
@@ -117,7 +117,7 @@ class LiveSessions:
     async def _look(self, keys: list[str]) -> None:
         for key, session in zip(keys, await self._store.load_many(keys), strict=True):
             if session is None:
-                self._tell(key, "ended", EndReason.EXPIRED)
+                self._tell(key, "ended", await self._store.why_ended(key))
             elif key in self._watched:
                 ends_at = session.idle_ends_at(self._store.lifetimes.idle)
                 now = self._store.clock()

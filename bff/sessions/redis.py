@@ -9,25 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from redis.asyncio import ConnectionPool
-from redis.asyncio import Redis as Server
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from bff.errors import StoreUnavailableError
-from bff.sessions import redis_url
-from bff.sessions.redis_cluster import Address, Cluster
-from bff.sessions.redis_node import CONNECTIONS, SPARE, TIMEOUT, Client, Command, Found, Node
+from bff.sessions.redis_clients import Nodes, nodes_of
+from bff.sessions.redis_node import TIMEOUT, Client, Command
 
 T = TypeVar("T")
 
 PATIENCE = 1.5 * TIMEOUT
-SENTINEL_TIMEOUT = 0.25
 
 
 class Script:
@@ -36,45 +28,6 @@ class Script:
     def __init__(self, source: str) -> None:
         self.source = source
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-
-class Nodes(Protocol):
-    """The servers that hold the keys. Errors are redis-py's."""
-
-    clustered: bool
-
-    @property
-    def client(self) -> Client:
-        """redis-py's client of a server."""
-        ...
-
-    async def call(self, name: str, command: Command, *, lasting: bool = False) -> Any:
-        """Send a command about the key `name`."""
-        ...
-
-    def parts(self, keys: Sequence[str]) -> list[list[str]]:
-        """Return the keys in lists that one request can ask for."""
-        ...
-
-    async def get_all(self, keys: Sequence[str]) -> list[Found]:
-        """Return the values of one of those lists."""
-        ...
-
-    async def ping(self) -> None:
-        """Raise unless they answer."""
-        ...
-
-    async def clients(self) -> list[Client]:
-        """Return the clients that together see every key."""
-        ...
-
-    async def listener(self) -> Client:
-        """Return a client to subscribe with."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        ...
 
 
 class Redis:
@@ -109,6 +62,33 @@ class Redis:
         be a failover and the replica is not too slow.
         """
         return await answered(self._run(script, keys, args, lasting=lasting))
+
+    async def run_all(
+        self,
+        script: Script,
+        calls: Sequence[tuple[Sequence[str], Sequence[bytes | str | int]]],
+        *,
+        lasting: bool = False,
+    ) -> list[Any]:
+        """Run a script with several keys and arguments: many commands, sent together.
+
+        When it raises, some of them may have been carried out.
+        """
+        if not calls:
+            return []
+        answers = await answered(
+            self._nodes.call_all(
+                [(keys[0], _by_hash(script, keys, args)) for keys, args in calls], lasting=lasting
+            )
+        )
+        unknown = [number for number, answer in enumerate(answers) if _unknown(answer)]
+        again = [self.run(script, *calls[number], lasting=lasting) for number in unknown]
+        for number, answer in zip(unknown, await asyncio.gather(*again), strict=True):
+            answers[number] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise _unavailable(answer)
+        return answers
 
     async def get(self, name: str) -> bytes | None:
         """GET."""
@@ -177,11 +157,7 @@ class Redis:
         self, script: Script, keys: Sequence[str], args: Sequence[Any], *, lasting: bool
     ) -> Any:
         try:
-            return await self._nodes.call(
-                keys[0],
-                lambda client: client.evalsha(script.sha, len(keys), *keys, *args),
-                lasting=lasting,
-            )
+            return await self._nodes.call(keys[0], _by_hash(script, keys, args), lasting=lasting)
         except NoScriptError:
             return await self._nodes.call(
                 keys[0],
@@ -226,49 +202,15 @@ def connect(url: str) -> Redis:
 
     Raises ValueError for a URL that names no server, or a parameter that there is not.
     """
-    target = redis_url.parse(url)
-    options: dict[str, Any] = {
-        "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
-        "health_check_interval": 15,
-        "client_name": "bff",
-        "max_connections": CONNECTIONS + SPARE,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        **target.options,
-    }
-    if target.form == "cluster":
-
-        def node(address: Address) -> Node:
-            host, port = address
-            return Node(_server(ConnectionPool(host=host, port=port, **options)), replicated=True)
-
-        node(target.nodes[0])
-        return Redis(Cluster(target.nodes, node))
-    if target.form == "server":
-        return Redis(Node(_server(ConnectionPool(**options))))
-    build: Any = Sentinel  # it has no types
-    sentinel = build(
-        target.nodes,
-        sentinel_kwargs={
-            "socket_timeout": SENTINEL_TIMEOUT,
-            "socket_connect_timeout": SENTINEL_TIMEOUT,
-            "retry": Retry(NoBackoff(), 0),
-            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-            **target.sentinel_options,
-        },
-    )
-    pools: Any = SentinelConnectionPool
-    master = _server(pools(target.service, sentinel, **options))
-    return Redis(Node(master, replicated=True, closers=[sentinel]))
+    return Redis(nodes_of(url))
 
 
-def _server(pool: ConnectionPool) -> Client:
-    try:
-        pool.make_connection()
-    except TypeError as error:
-        raise ValueError("has a parameter that redis-py does not know") from error
-    return Server.from_pool(pool)
+def _by_hash(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Command:
+    return lambda client: client.evalsha(script.sha, len(keys), *keys, *args)
+
+
+def _unknown(answer: object) -> bool:
+    return isinstance(answer, NoScriptError)
 
 
 def _unavailable(error: Exception) -> StoreUnavailableError:

@@ -92,6 +92,24 @@ class Cluster:
                 raise
         raise ClusterError("redirected too often")
 
+    async def call_all(
+        self, calls: Sequence[tuple[str, Command]], *, lasting: bool = False
+    ) -> list[Any]:
+        """Send commands about several keys together; return answers and errors."""
+        commands = dict(enumerate(calls))
+        parts: dict[Address | None, list[int]] = {}
+        for number, (name, _) in commands.items():
+            parts.setdefault(self._owners.get(key_slot(name.encode())), []).append(number)
+        answers: dict[int, Any] = {}
+
+        async def call_part(address: Address | None, numbers: list[int]) -> None:
+            part = [commands[number] for number in numbers]
+            found = await self._call_part(address, part, lasting=lasting)
+            answers.update(zip(numbers, found, strict=True))
+
+        await asyncio.gather(*(call_part(*part) for part in parts.items()))
+        return [answers[number] for number in commands]
+
     def parts(self, keys: Sequence[str]) -> list[list[str]]:
         """Return the keys in lists that one request can ask for: those of one node together."""
         parts: dict[Address | None, list[str]] = {}
@@ -101,26 +119,7 @@ class Cluster:
 
     async def get_all(self, keys: Sequence[str]) -> list[Found]:
         """Return the values of several keys: of one of the lists that `parts` gave."""
-        address = self._owners.get(key_slot(keys[0].encode()))
-        if address is None or len(keys) == 1:
-            return await asyncio.gather(*(self._get(key) for key in keys), return_exceptions=True)
-
-        async def get_each(client: Client) -> list[Any]:
-            async with client.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.get(key)
-                answers: list[Any] = await pipe.execute(raise_on_error=False)
-                return answers
-
-        try:
-            found = await self._node(address).ask(get_each)
-        except (RedisError, OSError):
-            self._read_soon()
-            raise
-        return await asyncio.gather(
-            *(self._settled(key, answer) for key, answer in zip(keys, found, strict=True)),
-            return_exceptions=True,
-        )
+        return await self.call_all([(key, _get(key)) for key in keys])
 
     async def ping(self) -> None:
         """Raise unless a node answers, and says that the cluster works."""
@@ -154,18 +153,28 @@ class Cluster:
         nodes, self._nodes = self._nodes, {}
         await asyncio.gather(*(node.aclose() for node in nodes.values()), return_exceptions=True)
 
-    async def _get(self, key: str) -> bytes | None:
-        found: bytes | None = await self.call(key, lambda client: client.get(key))
-        return found
-
-    async def _settled(self, key: str, answer: Found) -> bytes | None:
-        """Follow a key that has moved."""
-        if isinstance(answer, AskError):
-            return await self._get(key)
-        if isinstance(answer, Exception):
-            self._read_soon()
-            raise answer
-        return answer
+    async def _call_part(
+        self, address: Address | None, calls: Sequence[tuple[str, Command]], *, lasting: bool
+    ) -> list[Any]:
+        """Send commands to the node that has all their keys, and those on that have moved."""
+        answers: list[Any] = [None] * len(calls)
+        follow = list(range(len(calls)))
+        if address is not None and len(calls) > 1:
+            try:
+                answers = await self._node(address).ask_all(
+                    [command for _, command in calls], lasting=lasting
+                )
+            except (RedisError, OSError) as error:
+                answers = [error] * len(calls)
+            if any(_troubled(answer) for answer in answers if isinstance(answer, Exception)):
+                self._read_soon()
+            follow = [at for at in follow if isinstance(answers[at], AskError | TryAgainError)]
+        followed = await asyncio.gather(
+            *(self.call(*calls[at], lasting=lasting) for at in follow), return_exceptions=True
+        )
+        for at, answer in zip(follow, followed, strict=True):
+            answers[at] = answer
+        return answers
 
     def _node(self, address: Address) -> Node:
         node = self._nodes.get(address)
@@ -240,6 +249,10 @@ async def _close_later(node: Node) -> None:
         await node.aclose()
 
 
+def _get(key: str) -> Command:
+    return lambda client: client.get(key)
+
+
 def _cluster_slots(client: Client) -> Any:
     return client.execute_command("CLUSTER", "SLOTS")
 
@@ -267,4 +280,5 @@ def _host(named: object, teller: Address) -> str:
 
 
 def _address(error: AskError, asked: Address) -> Address:
-    return (error.host or asked[0], error.port)
+    host, _, port = str(error).rpartition(" ")[2].rpartition(":")
+    return (host or asked[0], int(port))

@@ -1,12 +1,13 @@
 """One Redis server, or the master that Sentinel names: so many commands at once, none tried twice.
 
 Nothing is retried here: whoever waits is better served by a clear error within two seconds, and a
-command that was sent may have been carried out. After a failure the idle connections are closed
-too, because what cut one has likely cut them all; new ones are made when they are needed.
+command that was sent may have been carried out. Every command has its deadline here, and none of
+redis-py's, which cost a task each. After a failure the idle connections are closed too, because
+what cut one has likely cut them all; new ones are made when they are needed.
 
 Where a failover may come (Sentinel, Cluster), a write that must not be forgotten waits for a
 replica to have it: replication is asynchronous, and a master that dies takes with it what it alone
-knows. A master without replicas is left to itself for a while after it has said so.
+knows. A master is asked now and then whether it has a replica, so that none is waited for in vain.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Client = Any  # redis-py's commands are typed for sync and async at once
@@ -28,7 +29,7 @@ TIMEOUT = 1.0
 CONNECTIONS = 64
 SPARE = 8  # beside those of commands: the subscription, and those that are being replaced
 REPLICA_PATIENCE = 0.1
-ALONE_FOR = 30.0
+ASK_AGAIN_AFTER = 30.0
 
 log = structlog.get_logger("bff.redis")
 
@@ -46,7 +47,8 @@ class Node:
         self._closers = closers
         connections: int = client.connection_pool.max_connections
         self._turns = asyncio.Semaphore(max(1, connections - SPARE))
-        self._alone_until = float("-inf")
+        self._has_replica: bool | None = None
+        self._ask_again_at = float("-inf")
         self._tidying: asyncio.Task[None] | None = None
 
     async def ask(self, command: Command, *, asking: bool = False, lasting: bool = False) -> Any:
@@ -55,24 +57,55 @@ class Node:
         With `asking` it is one for a slot that is being moved here; with `lasting` a replica has it
         too when this returns, if there is one that is not too slow.
         """
+        if asking or (lasting and self._replicated):
+            (answer,) = await self.ask_all([command], asking=asking, lasting=lasting)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         async with self._turns:
             try:
-                if asking or (lasting and self._replica_expected()):
-                    return await self._in_company(command, asking, lasting)
-                return await command(self.client)
-            except (RedisConnectionError, RedisTimeoutError, OSError):
-                self._tidy()
+                async with asyncio.timeout(TIMEOUT):
+                    return await command(self.client)
+            except (RedisError, OSError) as error:
+                self._note(error)
                 raise
-            except ResponseError as error:
-                # A server that was a master when we connected: the name may lead elsewhere now.
-                if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
-                    self._tidy()
+
+    async def ask_all(
+        self, commands: Sequence[Command], *, asking: bool = False, lasting: bool = False
+    ) -> list[Any]:
+        """Send several commands together, on one connection; return answers and errors."""
+        async with self._turns:
+            try:
+                async with asyncio.timeout(TIMEOUT), self._pipeline() as pipe:
+                    lasting = lasting and self._replicated and await self._replica_expected()
+                    if asking:
+                        pipe.execute_command("ASKING")
+                    for command in commands:
+                        command(pipe)
+                    if lasting:
+                        pipe.execute_command("WAIT", 1, round(REPLICA_PATIENCE * 1000))
+                    answers: list[Any] = await pipe.execute(raise_on_error=False)
+            except (RedisError, OSError) as error:
+                self._note(error)
                 raise
+        if lasting:
+            self._note_replicas(answers.pop(), len(commands))
+        answers = answers[1:] if asking else answers
+        for answer in answers:
+            if isinstance(answer, Exception):
+                self._note(answer)
+        return answers
 
     async def call(self, name: str, command: Command, *, lasting: bool = False) -> Any:
         """Send a command about the key `name`."""
         del name
         return await self.ask(command, lasting=lasting)
+
+    async def call_all(
+        self, calls: Sequence[tuple[str, Command]], *, lasting: bool = False
+    ) -> list[Any]:
+        """Send commands about several keys together; return answers and errors."""
+        return await self.ask_all([command for _, command in calls], lasting=lasting)
 
     def parts(self, keys: Sequence[str]) -> list[list[str]]:
         """Return the keys in lists that one request can ask for."""
@@ -102,35 +135,45 @@ class Node:
         for closable in (self.client, *self._closers):
             await closable.aclose()
 
-    def _replica_expected(self) -> bool:
-        return self._replicated and asyncio.get_running_loop().time() >= self._alone_until
+    def _pipeline(self) -> Any:
+        return self.client.pipeline(transaction=False)
 
-    async def _in_company(self, command: Command, asking: bool, lasting: bool) -> Any:
-        """Send the command with ASKING before or WAIT after it, on one connection."""
-        async with self.client.pipeline(transaction=False) as pipe:
-            if asking:
-                pipe.execute_command("ASKING")
-            command(pipe)
-            lasting = lasting and self._replica_expected()
-            if lasting:
-                pipe.execute_command("WAIT", 1, round(REPLICA_PATIENCE * 1000))
-            answers = await pipe.execute(raise_on_error=False)
-        answer = answers[1 if asking else 0]
-        if isinstance(answer, Exception):
-            raise answer
-        if lasting and answers[-1] == 0:
-            self._alone_until = asyncio.get_running_loop().time() + ALONE_FOR
-            log.warning("store.not_replicated", seconds=REPLICA_PATIENCE)
-        return answer
+    async def _replica_expected(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now >= self._ask_again_at:
+            self._ask_again_at = now + ASK_AGAIN_AFTER
+            before, self._has_replica = self._has_replica, await self._replica_named()
+            if before is not False and not self._has_replica:
+                log.warning("redis.no_replica", advice="a failover would lose sessions")
+        return bool(self._has_replica)
+
+    async def _replica_named(self) -> bool:
+        try:
+            role = await self.client.execute_command("ROLE")
+        except ResponseError as error:  # it may be forbidden to us
+            log.debug("redis.role_not_told", reason=type(error).__name__)
+            return False
+        return role[0] == b"master" and bool(role[2])
+
+    def _note_replicas(self, number: object, writes: int) -> None:
+        if number == 0 or isinstance(number, Exception):
+            log.warning("redis.not_replicated", writes=writes, seconds=REPLICA_PATIENCE)
+            self._ask_again_at = float("-inf")
+
+    def _note(self, error: Exception) -> None:
+        """Close what may be dead, or lead to a server that was a master when we connected."""
+        lost = isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
+        if lost or isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+            self._tidy()
 
     def _tidy(self) -> None:
         if self._tidying is None or self._tidying.done():
             self._tidying = asyncio.create_task(self._close_idle(), name="redis-tidy")
 
     async def _close_idle(self) -> None:
+        # Taken out of the pool first: one that is used again while it is being closed leaks.
         pool = self.client.connection_pool
-        try:
-            await pool.update_active_connections_for_reconnect()
-            await pool.disconnect(inuse_connections=False)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            log.debug("redis.tidy_failed", reason=type(error).__name__)
+        (idle, _), _ = pool.get_connection_count()
+        for connection in [pool.get_available_connection() for _ in range(idle)]:
+            await connection.disconnect(nowait=True)
+            await pool.release(connection)

@@ -39,6 +39,7 @@ from bff.sessions.live import LiveSessions
 from bff.sessions.redis import Redis, Script
 from bff.sessions.session import Session, Tokens
 from bff.sessions.store import EndReason, SessionStore
+from bff.sessions.tasks import stop
 
 LEASE_SECONDS = 8.0  # renewed at every third of it, for as long as its holder lives
 WAIT_SECONDS = 12.0
@@ -151,7 +152,7 @@ class Refresher:
                 return current
             return await self._ask(current)
         finally:
-            renewal.cancel()
+            await stop(renewal)
             with suppress(StoreUnavailableError):
                 await self._redis.run(RELEASE, [lease], [holder])
 

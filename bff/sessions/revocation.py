@@ -17,6 +17,7 @@ from bff.oidc.provider import Provider
 from bff.sessions.session import Session
 
 PATIENCE = 1.0
+AT_ONCE = 16
 ATTEMPTS = 3
 PAUSE = 2.0
 
@@ -28,25 +29,36 @@ class Revoker:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def revoke(self, session: Session | None) -> None:
-        """Revoke what the session held; return when it is done, or after a second."""
-        if session is None or session.tokens.refresh_token is None:
-            return
-        task = asyncio.create_task(self._revoke(session.tokens.refresh_token), name="revoke")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.wait([task], timeout=PATIENCE)
+    async def revoke(self, *sessions: Session | None) -> None:
+        """Revoke what the sessions held; return when it is done, or after a second."""
+        held = [session.tokens.refresh_token for session in sessions if session is not None]
+        tasks = [
+            asyncio.create_task(self._revoke(refresh_token), name="revoke")
+            for refresh_token in held
+            if refresh_token is not None
+        ]
+        for task in tasks:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE)
 
-    async def aclose(self) -> None:
-        """Give what is under way a moment, then stop."""
+    async def aclose(self, patience: float | None = None) -> None:
+        """Give what is under way a moment, or so many seconds, then stop."""
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=PATIENCE)
+            timeout = PATIENCE if patience is None else patience
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
                 task.cancel()
 
     async def _revoke(self, refresh_token: str) -> None:
+        async with self._turns:
+            await self._try_to_revoke(refresh_token)
+
+    async def _try_to_revoke(self, refresh_token: str) -> None:
         for attempt in range(ATTEMPTS):
             try:
                 await token_endpoint.revoke(self._provider, refresh_token, "refresh_token")

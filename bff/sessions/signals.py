@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from bff.errors import StoreUnavailableError
 from bff.sessions import names
 from bff.sessions.redis import Redis
+from bff.sessions.tasks import stop
 
 PING_EVERY = 0.25
 PROOF_LASTS = 0.5
@@ -74,8 +75,7 @@ class Signals:
     async def aclose(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop(self._task)
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -83,7 +83,8 @@ class Signals:
             channel: Any = None  # redis-py types it for sync and async clients at once
             try:
                 channel = (await self._redis.listener()).pubsub()
-                await channel.subscribe(names.CHANNEL)
+                async with asyncio.timeout(GIVE_UP_AFTER):
+                    await channel.subscribe(names.CHANNEL)
                 await self._converse(channel)
             except StoreUnavailableError as error:
                 log.warning("signals.lost", reason=error.reason)
@@ -116,7 +117,8 @@ class Signals:
                 number += 1
                 mark = b"%d" % number
                 sent[mark] = now
-                await channel.ping(mark)
+                async with asyncio.timeout(GIVE_UP_AFTER):
+                    await channel.ping(mark)
                 next_ping = now + PING_EVERY
             message = await channel.get_message(timeout=max(0.001, next_ping - clock()))
             if message is None:

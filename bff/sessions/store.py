@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bff.sessions import names
 from bff.sessions.cache import SessionCache
-from bff.sessions.index import MARK_TTL, Index
+from bff.sessions.index import MARK_TTL, SLICE, Index, barred
 from bff.sessions.redis import Redis, Script
 from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
@@ -147,14 +147,14 @@ class SessionStore:
         groups = self._groups(session)
         left = session.ends_at - self.clock()
         marks = [await self.index.enter(group, session.key, left) for group in groups]
-        written = not _barred(marks, issued_at, started_at) and await self._redis.run(
+        written = not barred(marks, issued_at, started_at) and await self._redis.run(
             CREATE,
             [names.record(session.key), names.tombstone(session.key)],
             [self._record(session), self._ttl(session)],
             lasting=True,
         )
         marks = [await self.index.marked(group) for group in groups]
-        if not written or _barred(marks, issued_at, started_at):
+        if not written or barred(marks, issued_at, started_at):
             await self.end(session.key, EndReason.BACKCHANNEL)
             raise LoggedOutError
 
@@ -177,8 +177,8 @@ class SessionStore:
         """Note that the session is in use now, which puts off its idle end; return it so."""
         now = self.clock()
         if self.index.extension_due(session.last_used_at, now):
-            for group in self._groups(session):
-                await self.index.extend(group, session.key, session.ends_at - now)
+            groups = self._groups(session)
+            await self.index.extend(groups, session.key, session.ends_at - now)
         ttl = min(self.lifetimes.idle, session.ends_at - now)
         args: list[bytes | str | int] = [_milliseconds(now), max(1, round(ttl * 1000))]
         await self._redis.run(TOUCH, [names.record(session.key)], args)
@@ -187,11 +187,27 @@ class SessionStore:
 
     async def end(self, key: str, reason: EndReason) -> Session | None:
         """End one session, for good and on every worker. Return what it was, None if unknown."""
-        session = await self._end(key, reason)
+        (session,) = await self._end_all([key], reason)
         if session is not None:
-            for group in self._groups(session):
-                await self.index.leave(group, [key])
+            await self.index.leave([(group, key) for group in self._groups(session)])
         return session
+
+    async def end_many(self, keys: Sequence[str], reason: EndReason) -> list[Session]:
+        """End several sessions; return those there were."""
+        ended: list[Session] = []
+        for start in range(0, len(keys), SLICE):
+            found = await self._end_all(keys[start : start + SLICE], reason)
+            sessions = [session for session in found if session is not None]
+            await self.index.leave(
+                [(group, session.key) for session in sessions for group in self._groups(session)]
+            )
+            ended += sessions
+        return ended
+
+    async def why_ended(self, key: str) -> str:
+        """Return why a session that is not there any more has ended."""
+        reason = await self._redis.get(names.tombstone(key))
+        return EndReason.EXPIRED if reason is None else reason.decode()
 
     async def end_sid(self, iss: str, sid: str, reason: EndReason) -> list[Session]:
         """End every session of one session at the provider, also those still being made."""
@@ -215,27 +231,35 @@ class SessionStore:
         return ended
 
     async def _end_members(self, group: str, keys: list[str], reason: EndReason) -> list[Session]:
-        found = await asyncio.gather(*(self._end(key, reason) for key in keys))
+        found = await self._end_all(keys, reason)
         ended = [session for session in found if session is not None]
         elsewhere = [
-            self.index.leave(other, [session.key])
+            (other, session.key)
             for session in ended
             for other in self._groups(session)
             if other != group
         ]
-        await asyncio.gather(*elsewhere)
-        await self.index.leave(group, keys)
+        await self.index.leave([(group, key) for key in keys] + elsewhere)
         return ended
 
-    async def _end(self, key: str, reason: EndReason) -> Session | None:
-        found = await self._redis.run(
+    async def _end_all(self, keys: Sequence[str], reason: EndReason) -> list[Session | None]:
+        records = await self._redis.run_all(
             END,
-            [names.record(key), names.tombstone(key)],
-            [names.CHANNEL, reason, TOMBSTONE_TTL, names.ended_message(key, reason)],
+            [
+                (
+                    [names.record(key), names.tombstone(key)],
+                    [names.CHANNEL, reason, TOMBSTONE_TTL, names.ended_message(key, reason)],
+                )
+                for key in keys
+            ],
             lasting=True,
         )
-        self._forget(key)
-        return None if found is None else self._open(key, found)
+        for key in keys:
+            self._forget(key)
+        return [
+            None if record is None else self._open(key, record)
+            for key, record in zip(keys, records, strict=True)
+        ]
 
     def _forget(self, key: str) -> None:
         if self.cache is not None:
@@ -269,17 +293,3 @@ class SessionStore:
 
 def _milliseconds(seconds: float) -> bytes:
     return int(seconds * 1000).to_bytes(8, "big")
-
-
-def _barred(marks: Iterable[bytes | None], issued_at: float, started_at: float) -> bool:
-    """Whether a logged-out mark speaks of this login.
-
-    It does not if the provider issued the ID token after the logout token, or if the login began
-    after the logout was acted on: `iat` is in whole seconds, and people sign in again at once.
-    """
-    for mark in marks:
-        if mark is not None:
-            logout_issued_at, acted_on_at = map(float, mark.split())
-            if issued_at <= logout_issued_at and started_at <= acted_on_at:
-                return True
-    return False

@@ -17,6 +17,7 @@ from starlette.responses import StreamingResponse
 
 from bff.errors import Code, Problem, StoreUnavailableError
 from bff.server import ENDLESS
+from bff.sessions.live import SWEEP_EVERY
 from bff.web.pages import JSON_POLICY
 from bff.web.service import Service
 
@@ -59,24 +60,23 @@ async def stream(service: Service, session: Session) -> AsyncIterator[bytes]:
     with service.live.follow(session.key, lambda kind, reason: heard.put_nowait((kind, reason))):
         yield b": listening\n\n"
         while True:
-            now = service.clock()
             ends_at = current.idle_ends_at(idle)
-            wait = HEARTBEAT
-            if warned_of != ends_at:
-                wait = min(wait, max(0.0, ends_at - warn_before - now))
+            look_at = ends_at if warned_of == ends_at else ends_at - warn_before
+            wait = min(HEARTBEAT, max(SWEEP_EVERY, look_at - service.clock()))
             try:
                 kind, reason = await asyncio.wait_for(heard.get(), wait)
             except TimeoutError:
+                if service.clock() < look_at:
+                    yield b": still here\n\n"
+                    continue
                 latest = await _latest(service, current)
                 if latest is None:
-                    continue
+                    continue  # `live` is about to say why
                 current, ends_at = latest, latest.idle_ends_at(idle)
                 left = ends_at - service.clock()
                 if left <= warn_before and warned_of != ends_at:
                     warned_of = ends_at
                     yield event("session.expiring", {"expires_in": max(0, round(left))})
-                else:
-                    yield b": still here\n\n"
                 continue
             if kind == "ended":
                 yield event("session.ended", {"reason": reason})
@@ -86,7 +86,7 @@ async def stream(service: Service, session: Session) -> AsyncIterator[bytes]:
 
 async def _latest(service: Service, session: Session) -> Session | None:
     try:
-        return await service.store.load(session.key)
+        return await service.store.reload(session.key)  # others may have used it meanwhile
     except StoreUnavailableError:
         return session
 

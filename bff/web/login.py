@@ -169,8 +169,7 @@ async def complete(service: Service, request: Request, pairs: list[tuple[str, st
         await service.revoker.revoke(session)
         raise _failed("logged_out_meanwhile") from None
     await end_replaced(service, request, login, caller.browser, session.key)
-    for ended in await service.directory.keep_to_limit(session):
-        await service.revoker.revoke(ended)
+    await service.revoker.revoke(*await service.directory.keep_to_limit(session))
     log.info("login.completed", session=session.display_id)
     answer = page("hop.html", return_to=login.return_to)
     answer.headers.append("set-cookie", set_cookie)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem
@@ -9,6 +10,8 @@ from bff.sessions.session import Session
 from bff.sessions.store import EndReason
 from bff.web.pages import NO_STORE, json_answer, timestamp
 from bff.web.service import Service
+
+log = structlog.get_logger("bff.my_sessions")
 
 
 def router(service: Service) -> APIRouter:
@@ -39,9 +42,8 @@ def router(service: Service) -> APIRouter:
     async def end_others(request: Request) -> Response:
         service.check_csrf(request)
         current = await own(service, request)
-        for one in await service.directory.of_user(current.iss, current.sub):
-            if one.key != current.key:
-                await end(service, one)
+        sessions = await service.directory.of_user(current.iss, current.sub)
+        await end(service, *(one for one in sessions if one.key != current.key))
         return Response(None, 204, NO_STORE)
 
     return routes
@@ -55,9 +57,13 @@ async def own(service: Service, request: Request) -> Session:
     return session
 
 
-async def end(service: Service, session: Session) -> None:
-    """End a session at its owner's wish, and revoke what it held."""
-    await service.revoker.revoke(await service.store.end(session.key, EndReason.ENDED_BY_USER))
+async def end(service: Service, *sessions: Session) -> None:
+    """End sessions at their owner's wish, all of them, and then revoke what they held."""
+    keys = [session.key for session in sessions]
+    ended = await service.store.end_many(keys, EndReason.ENDED_BY_USER)
+    for session in ended:
+        log.info("session.ended", session=session.display_id, reason=EndReason.ENDED_BY_USER)
+    await service.revoker.revoke(*ended)
 
 
 def describe(session: Session, current: Session) -> dict[str, object]:

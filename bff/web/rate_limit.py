@@ -22,9 +22,9 @@ class Scripts:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def register_script(self, source: str) -> Run:
+    def register_script(self, source: bytes | str) -> Run:
         """Return a function that runs a script with keys and arguments."""
-        script = Script(source)
+        script = Script(source.decode() if isinstance(source, bytes) else source)
 
         def run(keys: Sequence[str], args: Sequence[str | int]) -> Awaitable[Any]:
             return self._redis.run(script, keys, args)

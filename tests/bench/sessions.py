@@ -163,7 +163,7 @@ async def memory(
         names.index(names.group_of_sub(found.iss, found.sub)),
         names.index(names.group_of_sid(found.iss, found.sid or "")),
     ]
-    parts = [int(client.memory_usage(name)) for name in (record, *indexes)]
+    parts = [int(client.memory_usage(name) or 0) for name in (record, *indexes)]
     rows = [
         Row("tokens", f"{sum(sizes):,} B", " + ".join(map(str, sizes))),
         Row("sealed record", f"{client.strlen(record):,} B"),

@@ -88,13 +88,9 @@ def test_a_configuration_that_is_not_there_is_told(tmp_path: Path) -> None:
     ("changes", "name", "problem"),
     [
         ({"BFF_BASE_URL": "https://a.example", "BFF_REDIS_URL": ""}, "BFF_REDIS_URL", "required"),
-        ({"BFF_SECRET": ""}, "BFF_SECRET", "required"),
         ({"BFF_CLIENT_KEY_FILE": "/nowhere/key.pem"}, "BFF_CLIENT_KEY_FILE", "read"),
-        ({"BFF_CLIENT_AUTH": "private_key_jwt"}, "BFF_CLIENT_AUTH", "BFF_CLIENT_KEY_FILE"),
-        ({"BFF_ID_TOKEN_ALG": "HS256"}, "BFF_ID_TOKEN_ALG", "32 bytes"),
         ({"BFF_SECRET_FILE": "/nowhere/secret", "BFF_SECRET": ""}, "BFF_SECRET", "BFF_SECRET_FILE"),
         ({"BFF_ROUTES": '{"/a": "http://a", "/a": "http://b"}'}, "BFF_ROUTES", "twice"),
-        ({"BFF_ROUTES": '{"/bff/x": "http://a"}'}, "BFF_ROUTES", "/bff"),
     ],
     ids=str,
 )  # fmt: skip

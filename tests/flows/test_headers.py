@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -165,3 +167,28 @@ async def test_what_the_upstream_says_of_cors_does_not_count(site: Site) -> None
         )
         assert refused.status == 403
         assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_behind_tls_the_base_url_decides_and_nothing_that_was_sent(tmp_path: Path) -> None:
+    """HSTS, prefixed Secure cookies, and URLs of the base URL whatever `Host` says (rule 10)."""
+    with open_site(tmp_path, {"BFF_BASE_URL": "https://app.example.com"}) as site:
+        forged = (
+            "X-Forwarded-Host: evil.example",
+            "X-Forwarded-Proto: http",
+            "Forwarded: host=evil",
+        )
+        answer = await exchange(
+            site.base_url, request("/bff/login", *forged, host="evil.example:8080")
+        )
+        sent = parse_qs(urlsplit(answer.headers["location"]).query)
+        assert sent["redirect_uri"] == ["https://app.example.com/bff/callback"]
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        name, *attributes = answer.headers["set-cookie"].split("; ")
+        assert name.startswith("__Host-Http-bff-login=")
+        assert set(attributes) == {"Path=/", "HttpOnly", "Secure", "SameSite=Lax", "Max-Age=600"}
+        for origin, status in (("https://app.example.com", 200), ("http://evil.example:8080", 403)):
+            posted = request(
+                "/bff/logout", f"Origin: {origin}", method="POST", host="evil.example:8080"
+            )
+            assert (await exchange(site.base_url, posted)).status == status
+        assert "evil" not in answer.headers["location"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import requests
@@ -20,6 +21,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance
 
 from bff.pages import create_pages
+from bff.settings import Settings
 from tests.flows.bad_requests import EVERYTHING, FORMS, QUERY
 from tests.support.site import Site, open_site
 
@@ -39,8 +41,15 @@ SPECIAL: dict[str, dict[str, Any]] = {
 
 def description() -> dict[str, Any]:
     """Return the OpenAPI description of all pages, with what the contract says they take."""
-    switched_on = SimpleNamespace(frontchannel_logout=True, initiate_login=True)
-    pages = create_pages(cast("Any", SimpleNamespace(settings=switched_on)))
+    settings = Settings.load(
+        Path("/nowhere/.env"),
+        base_url="http://127.0.0.1:1",
+        issuer="http://127.0.0.1:2",
+        client_id="spa",
+        client_secret="hush",
+        **{name.removeprefix("BFF_").lower(): value for name, value in EVERYTHING.items()},
+    )
+    pages = create_pages(MagicMock(settings=settings))  # nothing is asked of it but its settings
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # GET and HEAD as one
         raw: dict[str, Any] = pages.openapi()
     for path, methods in raw["paths"].items():

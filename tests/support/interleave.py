@@ -14,7 +14,7 @@ from typing import Any
 
 from bff.sessions.redis import Redis
 
-COMMANDS = frozenset({"run", "get", "fetch", "take", "put", "swap"})
+COMMANDS = frozenset({"run", "run_all", "get", "fetch", "take", "put", "swap"})
 
 
 class Gate:

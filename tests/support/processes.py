@@ -20,9 +20,9 @@ from typing import Any
 from bff.sessions.embedded import find_server
 
 PATIENCE = 30.0
-SECRET = "a secret for tests that is long enough " * 2  # noqa: S105 - not one of anybody's
+SECRET = "a secret for tests that is long enough " * 2
 CLIENT_ID = "demo-spa-bff"
-CLIENT_SECRET = "dev-secret:with/odd+chars %and=more"  # noqa: S105
+CLIENT_SECRET = "dev-secret:with/odd+chars %and=more"
 
 
 class DidNotStartError(Exception):

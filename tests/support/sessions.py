@@ -6,6 +6,7 @@ from typing import Any
 
 from bff.sessions import names
 from bff.sessions.device import Device
+from bff.sessions.logins import Login
 from bff.sessions.session import Session, Tokens
 from tests.support import jose
 
@@ -27,3 +28,12 @@ def a_session(session_id: str = "one", now: float = jose.NOW, **changes: Any) ->
         "device": Device("192.0.2.7", "Firefox on Linux"), **changes,
     }  # fmt: skip
     return Session(**values)
+
+
+def a_login(**changes: Any) -> Login:
+    """Return a login that was just begun."""
+    values: dict[str, Any] = {
+        "iss": ISSUER, "nonce": "a-nonce", "code_verifier": "a-verifier", "return_to": "/orders",
+        **changes,
+    }  # fmt: skip
+    return Login(**values)

@@ -86,10 +86,14 @@ def bff_serve(
     *,
     workers: int = 1,
     wait: str | None = "readyz",
+    arguments: list[str] | None = None,
 ) -> Iterator[Service]:
-    """Run `bff serve` with this environment; `wait`: the health page that must answer first."""
+    """Run `bff serve` with this environment; `wait`: the health page that must answer first.
+
+    `arguments` start it by another entry point.
+    """
     process: Process = start(
-        ["bff", "serve", "--port", str(port), "--workers", str(workers)],
+        [*(arguments or ["bff", "serve", "--workers", str(workers)]), "--port", str(port)],
         folder / f"service-{port}.log",
         {"PYTHONPATH": str(ROOT), **env},
         cwd=folder,  # where no `.env` of a developer lies

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bff.environment import SECRETS, unknown_variables
+from bff.environment import SECRETS, EnvironmentSource, unknown_variables
 from bff.faults import EXAMPLES, ConfigurationError
 from bff.settings import RESERVED_AUTHORIZE_PARAMS, Settings
 from bff.values import is_loopback
@@ -51,6 +51,11 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
         return Settings.load()
 
     return read
+
+
+def load_values(**values: Any) -> Settings:
+    """Read the configuration with values that come from a program."""
+    return Settings.load(None, **values)
 
 
 def faults(load: Any, **changes: str | None) -> dict[str, str]:
@@ -296,9 +301,7 @@ def test_a_client_needs_some_way_to_prove_itself(load: Any, tmp_path: Path) -> N
 def test_hs256_needs_a_long_secret(load: Any) -> None:
     """HS256 is only for a client secret of 32 bytes or more (RFC 7518 3.2)."""
     assert load(BFF_ID_TOKEN_ALG="HS256", BFF_CLIENT_SECRET=LONG).id_token_alg == "HS256"
-    found = faults(
-        load, BFF_ID_TOKEN_ALG="HS256", BFF_CLIENT_SECRET=None, BFF_CLIENT_AUTH="none"
-    )
+    found = faults(load, BFF_ID_TOKEN_ALG="HS256", BFF_CLIENT_SECRET=None, BFF_CLIENT_AUTH="none")
     assert "BFF_CLIENT_SECRET" in found["BFF_ID_TOKEN_ALG"]
 
 
@@ -411,8 +414,15 @@ def test_values_of_a_program_are_judged_too(load: Any, name: str, value: object)
     """No type slips past the rules."""
     load()
     with pytest.raises(ConfigurationError) as caught:
-        Settings.load(**{name: value})
+        load_values(**{name: value})
     assert [fault.variable for fault in caught.value.faults] == [f"BFF_{name.upper()}"]
+
+
+def test_the_source_answers_for_one_field_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the library's base class asks."""
+    source = EnvironmentSource(Settings, {"BFF_ISSUER": "x"}, None)
+    field = Settings.model_fields["issuer"]
+    assert source.get_field_value(field, "issuer") == ("x", "issuer", False)
 
 
 def test_settings_cannot_be_changed(load: Any) -> None:
@@ -464,7 +474,7 @@ def test_no_json_of_any_kind_breaks_the_reading(text: str) -> None:
     """Strange text in a JSON variable is a fault of that variable, never a crash."""
     for name in ("routes", "authorize_params", "allowed_origins", "trusted_proxies"):
         try:
-            Settings.load(
+            load_values(
                 base_url="https://a.example", issuer="https://i.example", client_id="x",
                 client_auth="none", redis_url="redis://r", secret=LONG, **{name: text},
             )  # fmt: skip

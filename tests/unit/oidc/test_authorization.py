@@ -107,7 +107,12 @@ def test_secrets_are_three_values_of_256_bits() -> None:
         assert len(value) == 43
         assert len(base64.urlsafe_b64decode(value + "=")) == 32
     asked: list[int] = []
-    Secrets.draw(lambda size: asked.append(size) or bytes(size))
+
+    def draw(size: int) -> bytes:
+        asked.append(size)
+        return bytes(size)
+
+    Secrets.draw(draw)
     assert asked == [32, 32, 32]
     assert token(b"\xff\xfe\xfd") == "__79"
 
@@ -125,7 +130,10 @@ def test_a_request_url_says_what_the_parameters_say(values: dict[str, str]) -> N
 
 OPTIONS = [
     ({}, Options()),
-    ({"prompt": "", "login_hint": "", "acr_values": "", "max_age": "", "ui_locales": ""}, Options()),
+    (
+        {"prompt": "", "login_hint": "", "acr_values": "", "max_age": "", "ui_locales": ""},
+        Options(),
+    ),
     ({"prompt": "none"}, Options(prompt="none")),
     ({"prompt": "login consent"}, Options(prompt="login consent")),
     ({"prompt": "create"}, Options(prompt="create")),
@@ -172,8 +180,10 @@ def test_signing_in_anew_without_asking_is_refused() -> None:
         Options.parse({"prompt": "none", "max_age": "00"})
 
 
-@given(st.dictionaries(st.sampled_from(
-    ["prompt", "login_hint", "acr_values", "max_age", "ui_locales"]), st.text(max_size=12)))  # fmt: skip
+OPTION = st.sampled_from(["prompt", "login_hint", "acr_values", "max_age", "ui_locales"])
+
+
+@given(st.dictionaries(OPTION, st.text(max_size=12)))
 def test_no_query_makes_the_options_stumble(query: dict[str, str]) -> None:
     """Any text is read or refused by the name of its option."""
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joserfc.errors import UnsupportedAlgorithmError
 
 from bff.oidc.json import BadJsonError
 from bff.oidc.keys import (
@@ -15,6 +16,7 @@ from bff.oidc.keys import (
     MAX_TOKEN,
     MAX_TRIED,
     BadTokenError,
+    OneAlgorithm,
     UnknownKeyError,
     VerificationKey,
     client_secret_key,
@@ -92,10 +94,11 @@ def test_a_token_without_kid_is_tried_against_several() -> None:
 def test_only_so_many_keys_are_tried() -> None:
     """A set with more candidates than the limit is refused, whoever signed."""
     few = [jwk(rsa(), n_copy=number) for number in range(MAX_TRIED)]
-    assert verify(sign(CLAIMS), "RS256", keys(*few))
+    assert verify(sign(CLAIMS), "RS256", keys(*few)).claims == CLAIMS
     with pytest.raises(BadTokenError, match="too_many_keys"):
         verify(sign(CLAIMS), "RS256", keys(*few, jwk(rsa())))
-    assert verify(sign(CLAIMS, kid="k"), "RS256", keys(*few, jwk(rsa()), jwk(rsa(), kid="k")))
+    named = keys(*few, jwk(rsa()), jwk(rsa(), kid="k"))
+    assert verify(sign(CLAIMS, kid="k"), "RS256", named).claims == CLAIMS
 
 
 def test_decoys_with_the_same_kid_do_not_confuse() -> None:
@@ -157,7 +160,8 @@ def test_a_key_that_cannot_be_used_hides_no_other(member: Any) -> None:
     "changes",
     [
         {"use": "enc"}, {"use": 7}, {"use": ["sig"]}, {"use": ""},
-        {"key_ops": ["encrypt"]}, {"key_ops": []}, {"key_ops": "verify"}, {"key_ops": {"verify": 1}},
+        {"key_ops": ["encrypt"]}, {"key_ops": []}, {"key_ops": "verify"},
+        {"key_ops": {"verify": 1}},
         {"kid": 7}, {"kid": ["k"]}, {"alg": 7},
     ],
 )  # fmt: skip
@@ -170,7 +174,7 @@ def test_a_key_that_is_for_something_else_is_no_key(changes: dict[str, Any]) -> 
     "changes", [{"use": "sig"}, {"key_ops": ["verify"]}, {"key_ops": ["sign", "verify"]}, {"x": 1}]
 )
 def test_a_key_for_signatures_is_used(changes: dict[str, Any]) -> None:
-    """`use: sig` and `key_ops` with `verify` are as good as none; further members do not matter."""
+    """`use: sig` and `key_ops` with `verify` are as good as none; other members do not matter."""
     member = jwk(rsa())
     assert len(keys({**member, **{k: v for k, v in changes.items() if k != "x"}})) == 1
 
@@ -195,7 +199,9 @@ def test_only_so_many_keys_are_read() -> None:
     assert import_keys({"keys": [*members, jwk(rsa())]}) == ([], MAX_KEYS + 1)
 
 
-@pytest.mark.parametrize("document", [{}, {"keys": None}, {"keys": {}}, {"keys": "x"}, {"Keys": []}])
+@pytest.mark.parametrize(
+    "document", [{}, {"keys": None}, {"keys": {}}, {"keys": "x"}, {"Keys": []}]
+)
 def test_what_is_no_key_set_is_refused(document: dict[str, Any]) -> None:
     """Without an array of keys it is no JWK Set (RFC 7517 5)."""
     with pytest.raises(BadJsonError):
@@ -289,7 +295,7 @@ def test_headers_that_bring_their_own_key_are_not_looked_at() -> None:
     """`jwk`, `jku`, `x5u` and `x5c` of an attacker's key do not help."""
     evil = rsa("evil")
     certificate = b64(evil.as_der(private=False)) * 4
-    headers = {
+    headers: dict[str, Any] = {
         "jwk": jwk(evil), "jku": "https://evil.example/jwks", "x5u": "https://evil.example/x5u",
         "x5c": [certificate],
     }  # fmt: skip
@@ -328,11 +334,21 @@ def test_no_changed_token_is_believed(data: st.DataObject) -> None:
         verify(changed, "ES256", keys(jwk(ec())))
 
 
-@given(st.one_of(st.text(max_size=80), st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")))
+@given(
+    st.one_of(
+        st.text(max_size=80), st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+    )
+)
 def test_no_text_makes_it_stumble(text: str) -> None:
     """Whatever is handed in as a token is refused with a reason."""
     with pytest.raises(BadTokenError):
         verify(text, "RS256", keys(jwk(rsa())))
+
+
+def test_the_registry_knows_one_algorithm() -> None:
+    """The library cannot be talked into another one."""
+    with pytest.raises(UnsupportedAlgorithmError):
+        OneAlgorithm("RS256").get_alg("none")
 
 
 def test_a_token_of_ours_is_read_again_without_keys() -> None:

@@ -15,9 +15,8 @@ from bff.oidc.grants import InvalidGrantError, RefusedError
 from bff.oidc.keys import BadTokenError, import_keys, verify
 from bff.oidc.provider import Provider
 from tests.support.jose import ec, forge, jwk, rsa, sign
-from tests.support.scripted_provider import DISCOVERY, Answer, ScriptedProvider
-
 from tests.support.our_side import MakeProvider
+from tests.support.scripted_provider import DISCOVERY, Answer, ScriptedProvider
 
 GRANTED = Answer(
     body={"access_token": "at", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt"}

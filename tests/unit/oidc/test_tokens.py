@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -17,7 +17,15 @@ from bff.oidc.tokens import (
     check_logout_token,
     check_refreshed_id_token,
 )
-from tests.support.jose import CLIENT_ID, ISSUER, LOGOUT_EVENT, NOW, at_hash, id_claims, logout_claims
+from tests.support.jose import (
+    CLIENT_ID,
+    ISSUER,
+    LOGOUT_EVENT,
+    NOW,
+    at_hash,
+    id_claims,
+    logout_claims,
+)
 
 SKEW = 30.0
 NONCE = "n-0S6_WzA2Mj"
@@ -27,7 +35,7 @@ ACCESS = "access-token"
 GONE = None
 
 
-def token(claims: Mapping[str, Any], alg: str = "RS256", **header: object) -> Verified:
+def token(claims: Mapping[str, Any], alg: str = "RS256", **header: Any) -> Verified:
     """Return a token whose signature holds."""
     members = {"alg": alg, "typ": "JWT", **header}
     return Verified({k: v for k, v in members.items() if v is not None}, claims, "raw.id.token")
@@ -215,7 +223,9 @@ def test_acr_must_be_one_that_was_asked(acr: object, asked: str | None, *, fits:
         assert reason_of(judge, claims, acr_values=asked) == "acr"
 
 
-def refreshed(claims: Mapping[str, Any], login: Mapping[str, Any] | None = None, **more: Any) -> Any:
+def refreshed(
+    claims: Mapping[str, Any], login: Mapping[str, Any] | None = None, **more: Any
+) -> Any:
     """Judge the ID token of a refresh answer."""
     return check_refreshed_id_token(
         token(claims), POLICY, NOW, sub="alice",
@@ -265,7 +275,7 @@ def test_each_bad_claim_of_a_refreshed_id_token_has_its_reason(
     assert found == reason
 
 
-def logout(claims: Mapping[str, Any], policy: Policy = POLICY, **header: object) -> Any:
+def logout(claims: Mapping[str, Any], policy: Policy = POLICY, **header: Any) -> Any:
     """Judge a logout token."""
     return check_logout_token(token(claims, **header), policy, NOW)
 
@@ -374,11 +384,12 @@ CLAIMS = st.dictionaries(
 @given(CLAIMS)
 def test_no_claims_of_any_type_make_it_stumble(changes: dict[str, Any]) -> None:
     """Any mixture of claims of any type is believed or refused with a reason."""
-    for check in (
+    checks: list[Callable[[], Any]] = [
         lambda: judge(id_claims(**changes), access_token=ACCESS, max_age=10, acr_values="a b"),
         lambda: refreshed(id_claims(**changes), access_token=ACCESS),
         lambda: logout(logout_claims(**changes)),
-    ):
+    ]
+    for check in checks:
         try:
             found = check()
         except BadTokenError as error:

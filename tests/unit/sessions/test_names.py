@@ -36,9 +36,7 @@ def test_a_name_shows_nothing(text: str) -> None:
     """Whatever goes in, 43 characters of base64url come out."""
     found = names.session_key(text)
     assert len(found) == 43
-    assert not set(found) - set(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    )
+    assert not set(found) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def test_keys_that_one_script_touches_share_a_slot() -> None:

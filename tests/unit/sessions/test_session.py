@@ -122,9 +122,7 @@ JSON = st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_siz
 )
 def test_a_record_is_read_back_as_it_was_written(session: Any) -> None:
     """Every session survives the way to Redis and back."""
-    found = Session.parse(
-        session.dump(), session.key, session.generation, session.last_used_at
-    )
+    found = Session.parse(session.dump(), session.key, session.generation, session.last_used_at)
     assert found == session
     assert isinstance(found.device, Device)
 

@@ -41,7 +41,7 @@ async def create(store: SessionStore, session: Session, **times: float) -> Sessi
 async def redis_time(redis: Redis) -> float:
     """Return the time by the clock of Redis."""
     seconds, micros = await redis.client.time()
-    return float(seconds) + micros / 1e6
+    return float(seconds + micros / 1e6)
 
 
 async def members(redis: Redis, group: str) -> dict[str, float]:
@@ -112,9 +112,7 @@ async def test_idle_and_absolute_end(store: SessionStore, clock: Clock) -> None:
     assert await store.load(session.key) is None
 
 
-async def test_a_use_puts_off_the_idle_end(
-    store: SessionStore, redis: Redis, clock: Clock
-) -> None:
+async def test_a_use_puts_off_the_idle_end(store: SessionStore, redis: Redis, clock: Clock) -> None:
     """Last use and time to live move forward, never back, and nothing else changes."""
     session = await create(store, a_session())
     for _ in range(300):
@@ -299,9 +297,7 @@ async def test_a_logout_that_comes_first_wins(store: SessionStore, redis: Redis,
 
 
 @pytest.mark.parametrize("by", ["sid", "sub"])
-async def test_a_login_after_the_logout_passes(
-    store: SessionStore, redis: Redis, by: str
-) -> None:
+async def test_a_login_after_the_logout_passes(store: SessionStore, redis: Redis, by: str) -> None:
     """Who begins to sign in again after the logout is signed in, even in the same second."""
     await logout_before(store, by, NOW)
     session = await create(store, a_session(), started_at=await redis_time(redis))

@@ -1,0 +1,86 @@
+"""One refresh, whichever worker begins it, on every form of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bff.oidc.provider import Provider
+from bff.sessions import names
+from bff.sessions.refresh import RELEASE, RENEW, Refresher
+from tests.support.clock import Clock
+from tests.support.our_side import provider_of
+from tests.support.redis_forms import Form
+from tests.support.scripted_provider import Answer, Asked, ScriptedProvider, scripted_provider
+from tests.support.store_worker import Worker, keys_of, worker
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedProvider]:
+    """A provider on a real socket."""
+    async with scripted_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def provider(scripted: ScriptedProvider) -> AsyncIterator[Provider]:
+    """Our side of it."""
+    provider = provider_of(scripted, Clock(time.time()))
+    yield provider
+    await provider.aclose()
+
+
+async def test_a_lease_has_one_holder(one: Worker, other: Worker) -> None:
+    """Only the holder renews it and lets it go; it goes by itself when nobody does."""
+    lease = names.lease("k")
+    got = await asyncio.gather(
+        *(
+            (one, other)[number % 2].redis.put(lease, b"holder-%d" % number, 30, fresh=True)
+            for number in range(10)
+        )
+    )
+    assert sorted(got) == [False] * 9 + [True]
+    holder = f"holder-{got.index(True)}"
+    assert await other.redis.run(RENEW, [lease], ["somebody", 60_000]) == 0
+    assert await other.redis.run(RELEASE, [lease], ["somebody"]) == 0
+    assert await other.redis.run(RENEW, [lease], [holder, 60_000]) == 1
+    assert 55_000 < (await keys_of(one.redis))[lease] <= 60_000
+    assert await one.redis.run(RELEASE, [lease], [holder]) == 1
+    assert await other.redis.put(lease, b"next", 30, fresh=True)
+
+
+async def test_workers_refresh_once(
+    one: Worker, form: Form, provider: Provider, scripted: ScriptedProvider
+) -> None:
+    """Many requests on two workers, one token request, and the same new token for all."""
+
+    async def rotate(asked: Asked) -> Answer:
+        assert asked.form["refresh_token"] == "refresh-one"
+        await asyncio.sleep(0.1)
+        return Answer(
+            body={"access_token": "access-two", "token_type": "Bearer", "expires_in": 300,
+                  "refresh_token": "refresh-two"}
+        )  # fmt: skip
+
+    scripted.answers["/token"] = rotate
+    session = await one.sign_in("one", expires_at=time.time() - 1)
+    async with worker(form.url) as here, worker(form.url) as there:
+        refreshers = [
+            Refresher(provider, side.store, side.redis, side.live, time.time)
+            for side in (here, there)
+        ]
+        results = await asyncio.gather(
+            *(refreshers[number % 2].fresh(session) for number in range(20))
+        )
+        tokens = {found.tokens.access_token for found in results if found is not None}
+        assert (len(results), tokens) == (20, {"access-two"})
+        assert scripted.times("/token") == 1
+        stored = await one.store.reload(session.key)
+        assert stored is not None
+        assert stored.tokens.refresh_token == "refresh-two"
+        assert names.lease(session.key) not in await keys_of(one.redis)
+        for refresher in refreshers:
+            await refresher.aclose()

@@ -1,0 +1,79 @@
+"""Every worker knows: an ending on one is heard by another at once, on every form of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from bff.sessions.store import EndReason
+from tests.support.redis_forms import Form
+from tests.support.sessions import ISSUER
+from tests.support.store_worker import Worker, worker
+
+AT_ONCE = 0.1  # seconds
+
+
+@pytest.fixture
+async def listener(one: Worker, form: Form) -> AsyncIterator[Worker]:
+    """Another worker, whose cache is on."""
+    async with worker(form.url) as opened:
+        await opened.listening()
+        yield opened
+
+
+async def test_an_ended_session_is_served_nowhere(one: Worker, listener: Worker) -> None:
+    """Within 100 ms of its ending on one worker, a worker that had it in its cache has it no more.
+
+    By key, by `sid` and by `sub`; and whoever watches it is told why.
+    """
+    took: list[float] = []
+    for number in range(12):
+        session = await one.sign_in(f"session-{number}")
+        assert await listener.store.load(session.key) == session
+        assert listener.cache.get(session.key) == session
+        with listener.live.watch(session.key) as ended:
+            began = time.perf_counter()
+            if number % 3 == 0:
+                await one.store.end(session.key, EndReason.LOGOUT)
+            elif number % 3 == 1:
+                await one.store.end_sid(ISSUER, "s1", EndReason.BACKCHANNEL)
+            else:
+                now = int(time.time())
+                await one.store.end_sub(ISSUER, "alice", now, EndReason.BACKCHANNEL)
+            while await listener.store.load(session.key) is not None:
+                await asyncio.sleep(0.0005)
+            took.append(time.perf_counter() - began)
+            async with asyncio.timeout(1):
+                await ended.wait()
+    print(f"ended to unknown elsewhere: median {statistics.median(took) * 1000:.1f} ms,"
+          f" longest {max(took) * 1000:.1f} ms")  # fmt: skip
+    assert statistics.median(took) < AT_ONCE
+
+
+async def test_new_tokens_are_known_elsewhere(one: Worker, listener: Worker) -> None:
+    """A refresh on one worker takes the old tokens out of another's cache."""
+    session = await one.sign_in("one")
+    for number in range(5):
+        assert await listener.store.load(session.key) == session
+        tokens = replace(session.tokens, access_token=f"access-{number}")
+        session = session.with_tokens(tokens)
+        assert await one.store.save(session)
+        async with asyncio.timeout(1):
+            while await listener.store.load(session.key) != session:
+                await asyncio.sleep(0.001)
+
+
+async def test_the_channel_is_proven_again_and_again(listener: Worker) -> None:
+    """While Redis answers, there is no moment without proof; a busy session costs no command."""
+    session = await listener.sign_in("one")
+    await listener.store.load(session.key)
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:
+        assert listener.signals.proven
+        assert listener.cache.get(session.key) == session
+        await asyncio.sleep(0.01)

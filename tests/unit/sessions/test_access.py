@@ -1,0 +1,136 @@
+"""Who is calling: from the cookie to a live session that is kept alive by being used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bff.errors import StoreUnavailableError
+from bff.sessions import names
+from bff.sessions.access import Access
+from bff.sessions.cookies import session_cookie
+from bff.sessions.session import Session
+from bff.sessions.store import EndReason, SessionStore
+from tests.support.clock import Clock
+from tests.support.sessions import a_session
+
+from .conftest import SECRET
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Stub:
+    """Stands for the refresher and for the service's own token."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    async def fresh(self, session: Session, *, force: bool = False) -> Session:
+        """Note that new tokens were asked for."""
+        self.asked.append((session, force))
+        return session
+
+    async def get(self) -> str:
+        """Return a token."""
+        return "client-token"
+
+
+@pytest.fixture
+def stub() -> Stub:
+    """What stands for the rooms above."""
+    return Stub()
+
+
+@pytest.fixture
+def access(store: SessionStore, stub: Stub) -> Access:
+    """The room under test."""
+    cookie = session_cookie([SECRET], loopback_http=True, same_site="strict")
+    return Access(cookie, store, stub, stub)  # type: ignore[arg-type]  # stand-ins
+
+
+@pytest.fixture
+async def browser(access: Access, store: SessionStore, clock: Clock) -> tuple[Headers, Session]:
+    """A browser that is signed in: its headers, and its session."""
+    identifier, written = access.cookie.issue(os.urandom(32))
+    session = replace(a_session(now=clock.now), key=names.session_key(identifier))
+    await store.create(session, issued_at=clock.now, started_at=0)
+    return [(b"cookie", written.partition(";")[0].encode())], session
+
+
+async def test_a_cookie_finds_its_session(access: Access, browser: tuple[Headers, Session]) -> None:
+    """The id in the cookie names the record."""
+    headers, session = browser
+    assert await access.session(headers) == session
+
+
+async def test_without_a_good_cookie_nobody_is_asked(
+    access: Access, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cookie, a forged one, and two of them cost Redis nothing."""
+    monkeypatch.setattr(store, "load", None)
+    for headers in ([], [(b"cookie", b"bff=forged")], [(b"cookie", b"bff=a; bff=b")]):
+        assert await access.session(headers) is None
+
+
+async def test_an_ended_session_is_none(
+    access: Access, store: SessionStore, browser: tuple[Headers, Session]
+) -> None:
+    """A good cookie of an ended session signs nobody in."""
+    headers, session = browser
+    await store.end(session.key, EndReason.LOGOUT)
+    assert await access.session(headers) is None
+
+
+async def test_using_it_keeps_it_alive(
+    access: Access, store: SessionStore, clock: Clock, browser: tuple[Headers, Session]
+) -> None:
+    """At most one write a minute; a look that does not slide writes nothing."""
+    headers, session = browser
+    clock.advance(59)
+    assert await access.session(headers) == session
+    clock.advance(1)
+    assert await access.session(headers, slide=False) == session
+    found = await access.session(headers)
+    assert found is not None
+    assert found.last_used_at == clock.now
+    for _ in range(40):
+        clock.advance(1000)
+        found = await access.session(headers)
+        assert found is not None
+    clock.advance(1801)
+    assert await access.session(headers) is None
+
+
+async def test_a_use_that_cannot_be_noted_is_a_use(
+    access: Access,
+    store: SessionStore,
+    clock: Clock,
+    browser: tuple[Headers, Session],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The request goes on; the log has it."""
+
+    async def away(_session: Session) -> Session:
+        raise StoreUnavailableError("test")
+
+    headers, session = browser
+    monkeypatch.setattr(store, "touch", away)
+    clock.advance(100)
+    with capture_logs() as logs:
+        assert await access.session(headers) == session
+    assert [line["event"] for line in logs] == ["session.touch_failed"]
+
+
+async def test_tokens_come_from_the_rooms_for_them(
+    access: Access, stub: Stub, browser: tuple[Headers, Session]
+) -> None:
+    """Fresh ones of a session, and the service's own."""
+    _, session = browser
+    assert await access.fresh(session) is session
+    assert await access.fresh(session, force=True) is session
+    assert stub.asked == [(session, False), (session, True)]
+    assert await access.client_token() == "client-token"
