@@ -7,6 +7,7 @@ import secrets as random
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -49,10 +50,14 @@ def serve(
     logs.configure(settings.log_format, settings.log_level)
     # uvicorn raises the signal that stopped it once more when all is done, which would end us as if
     # by a crash: an operator's stop is a success.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, _done)
     uvicorn.run(
         "bff:create_app", factory=True, host=host, port=port, workers=workers, **server_options()
     )
+
+
+def _done(_number: int, _frame: FrameType | None) -> None:
+    """Take note of a signal that has been acted on."""
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What tests of the whole service share: a real Redis, the dev provider, the demo API, `bff serve`."""
+"""What tests of the whole service share: real Redis, dev provider, demo API, `bff serve`."""
 
 from __future__ import annotations
 

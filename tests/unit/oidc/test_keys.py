@@ -101,6 +101,12 @@ def test_only_so_many_keys_are_tried() -> None:
     assert verify(sign(CLAIMS, kid="k"), "RS256", named).claims == CLAIMS
 
 
+def test_keys_of_other_curves_are_no_candidates() -> None:
+    """However many there are, they are not tried."""
+    others = [jwk(ec("P-384"))] * (MAX_TRIED + 1)
+    assert verify(sign(CLAIMS, ec(), "ES256"), "ES256", keys(*others, jwk(ec()))).claims == CLAIMS
+
+
 def test_decoys_with_the_same_kid_do_not_confuse() -> None:
     """Keys of other types, curves, uses and algorithms may share the kid (FAPI2 layout)."""
     decoys = [

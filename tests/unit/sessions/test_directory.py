@@ -61,16 +61,32 @@ async def test_the_oldest_beyond_the_limit_end(
         store, clock, *(a_session(f"n{number}", created_at=now + number) for number in range(5))
     )
     other = await made(store, clock, a_session("bob", sub="bob"))
-    newest = sessions[0]
+    newest = sessions[4]
     ended = await Directory(redis, store, 3).keep_to_limit(newest)
-    assert {session.key for session in ended} == {sessions[1].key, sessions[2].key}
+    assert {session.key for session in ended} == {sessions[0].key, sessions[1].key}
     assert await Directory(redis, store).of_user(ISSUER, "alice") == [
-        sessions[4], sessions[3], newest,
+        newest, sessions[3], sessions[2],
     ]  # fmt: skip
     assert await store.load(other[0].key) is not None
     assert await Directory(redis, store, 3).keep_to_limit(newest) == []
     assert len(await Directory(redis, store, 1).keep_to_limit(newest)) == 2
     assert await store.load(newest.key) is not None
+
+
+async def test_two_logins_at_once_do_not_end_each_other(
+    redis: Redis, store: SessionStore, clock: Clock
+) -> None:
+    """Each sees the other; only the older one ends, whoever looks first."""
+    now = clock.now
+    for first in (0, 1):
+        pair = await made(
+            store, clock, *(a_session(f"{first}{n}", created_at=now + n) for n in range(2))
+        )
+        directory = Directory(redis, store, 1)
+        await directory.keep_to_limit(pair[first])
+        await directory.keep_to_limit(pair[1 - first])
+        assert await directory.of_user(ISSUER, "alice") == [pair[1]]
+        await store.end(pair[1].key, EndReason.LOGOUT)
 
 
 async def test_without_a_limit_nobody_ends(redis: Redis, store: SessionStore, clock: Clock) -> None:
