@@ -154,6 +154,7 @@ async def test_oidcc_client_test_rp_backchannel_wrong_alg(rig: Rig, alice: UserA
     await sign_in(rig, alice, "s-alg")
     token = jose.sign(claims(rig, sid="s-alg"), jose.ec(), "ES256", kid="two")
     assert not accepted(await post_logout_token(rig, token))
+    assert rig.service.events("logout.backchannel_refused")[-1]["reason"] == "alg"
     assert await still_signed_in(alice)
 
 

@@ -53,6 +53,22 @@ def test_an_event_is_a_line_of_json() -> None:
     }  # fmt: skip
 
 
+def test_a_request_names_its_lines() -> None:
+    """Every line that is written for a request has its id, libraries' lines too."""
+    stream = io.StringIO()
+    logs.configure("json", "info", stream)
+    token = logs.REQUEST_ID.set("r-1")
+    try:
+        structlog.get_logger("bff.test").info("thing.happened")
+        logging.getLogger("some.library").info("thing")
+        structlog.get_logger("bff.test").info("thing.happened", request_id="its own")
+    finally:
+        logs.REQUEST_ID.reset(token)
+    structlog.get_logger("bff.test").info("other")
+    found = [line.get("request_id") for line in lines(stream)]
+    assert found == ["r-1", "r-1", "its own", None]
+
+
 def test_libraries_come_out_in_the_same_form() -> None:
     """What goes through `logging` has event, level, logger and time as well."""
     stream = io.StringIO()

@@ -187,6 +187,8 @@ async def test_more_callers_than_connections(redis: Redis) -> None:
         "redis+sentinel://", "redis+sentinel://host:26379", "redis+sentinel:///service",
         "redis+cluster://", "redis+cluster://,,", "redis+cluster://host:port",
         "redis+sentinel://host:26379/service/x", "redis://host:port", "rediss+cluster://:99999",
+        "redis+cluster://host/1", "redis+cluster://:7000", "redis://:secret@host:port",
+        "redis+sentinel://:secret@host:port/service", "redis://:secret@host?socket_timeout=soon",
     ],
 )  # fmt: skip
 def test_a_url_that_names_no_server_is_refused(url: str) -> None:

@@ -284,6 +284,21 @@ async def test_any_other_failure_leaves_the_session(
     assert came == ["refresh-one"]
 
 
+async def test_a_slow_provider_is_not_waited_for_while_the_old_token_lives(
+    worker: Worker, session: Session, scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old token serves at once, the refresh goes on behind it, and who forces one waits."""
+    monkeypatch.setattr(refresh, "STALE_AFTER", 0.1)
+    came = rotating(scripted, pause=0.4)
+    begun = time.monotonic()
+    assert await worker.refresher.fresh(session) is session
+    assert time.monotonic() - begun < 0.3
+    fresh = await worker.refresher.fresh(session, force=True)
+    assert fresh is not None
+    assert fresh.tokens.access_token == "access-2"
+    assert came == ["refresh-one"]
+
+
 async def test_a_silent_provider_leaves_the_session(
     worker: Worker, session: Session, scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
