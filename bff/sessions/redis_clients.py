@@ -8,11 +8,7 @@ from typing import Any, Protocol
 from redis.asyncio import ConnectionPool, SSLConnection
 from redis.asyncio import Redis as Server
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import (
-    Sentinel,
-    SentinelConnectionPool,
-    SentinelManagedSSLConnection,
-)
+from redis.asyncio.sentinel import SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
@@ -20,6 +16,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from bff.sessions import redis_url
 from bff.sessions.redis_cluster import Address, Cluster
 from bff.sessions.redis_node import CONNECTIONS, SPARE, TIMEOUT, Client, Command, Found, Node
+from bff.sessions.redis_sentinel import MasterPool, Sentinels
 from bff.sessions.redis_tls import SharedContext, sharing
 
 SENTINEL_TIMEOUT = 0.25
@@ -101,8 +98,7 @@ def nodes_of(url: str) -> Nodes:
         return Cluster(target.nodes, node)
     if target.form == "server":
         return Node(_server(ConnectionPool(**options)))
-    build: Any = Sentinel  # it has no types
-    sentinel = build(
+    sentinel = Sentinels(
         target.nodes,
         sentinel_kwargs={
             "socket_timeout": SENTINEL_TIMEOUT,
@@ -112,8 +108,7 @@ def nodes_of(url: str) -> Nodes:
             **target.sentinel_options,
         },
     )
-    pools: Any = SentinelConnectionPool
-    master = _server(pools(target.service, sentinel, **options))
+    master = _server(MasterPool(target.service, sentinel, **options))
     return Node(master, replicated=True, closers=[sentinel])
 
 

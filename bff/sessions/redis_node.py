@@ -21,6 +21,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from bff.sessions.redis_sentinel import close_idle
+
 Client = Any  # redis-py's commands are typed for sync and async at once
 Command = Callable[[Client], Any]
 Found = bytes | None | Exception
@@ -168,12 +170,5 @@ class Node:
 
     def _tidy(self) -> None:
         if self._tidying is None or self._tidying.done():
-            self._tidying = asyncio.create_task(self._close_idle(), name="redis-tidy")
-
-    async def _close_idle(self) -> None:
-        # Taken out of the pool first: one that is used again while it is being closed leaks.
-        pool = self.client.connection_pool
-        (idle, _), _ = pool.get_connection_count()
-        for connection in [pool.get_available_connection() for _ in range(idle)]:
-            await connection.disconnect(nowait=True)
-            await pool.release(connection)
+            closing = close_idle(self.client.connection_pool)
+            self._tidying = asyncio.create_task(closing, name="redis-tidy")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.redis_forms import NAMES, Form, every_form
+from tests.support.redis_forms import HAS_TLS, NAMES, NO_TLS, Form, every_form
 from tests.support.store_worker import Worker, empty, worker
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not HAS_TLS:
+        terminalreporter.write_line(f"left out: {NO_TLS}", yellow=True)
 
 
 @pytest.fixture(scope="session")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Form]]:
     """Every form, by its name."""
+    if not HAS_TLS and os.environ.get("CI"):
+        pytest.fail(NO_TLS, pytrace=False)
     with every_form(tmp_path_factory.mktemp("forms")) as running:
         yield running
 

@@ -93,6 +93,12 @@ async def mortal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mort
         yield Mortal(fleet, plan)
 
 
+def in_order(met: list[str], *steps: str) -> bool:
+    """Whether the steps came, each for the first time after the one before it."""
+    first = [met.index(step) for step in steps]
+    return first == sorted(first)
+
+
 async def test_sign_in(mortal: Mortal) -> None:
     """A session is one when its cookie was delivered; the old one may end before, never return."""
     minting = mortal.fleet.minting
@@ -129,7 +135,7 @@ async def test_sign_in(mortal: Mortal) -> None:
         assert (await mortal.fleet.provider_says(sub=sub)).status_code == 200
         assert await mortal.records(sub) == []
         assert not await signed_in(browser)
-    assert {"take login", "post /token", "ENTER", "CREATE", "END", "answer", ""} <= set(met)
+    assert in_order(met, "take login", "post /token", "ENTER", "CREATE", "END", "answer")
 
 
 @pytest.mark.parametrize("rotating", [True, False], ids=["rotating", "not rotating"])
@@ -155,7 +161,8 @@ async def test_refresh(mortal: Mortal, *, rotating: bool) -> None:
         lost = rotating and died == "SAVE"  # the provider has answered, and nobody kept it
         assert answer.status_code == (401 if lost else 200), died
         assert await signed_in(browser) is not lost
-    assert {"put lease", "post /token", "SAVE", "RELEASE", "answer", ""} <= set(met)
+    assert in_order(met, "put lease", "post /token", "SAVE", "RELEASE", "answer")
+    assert met[met.index("put lease") + 1] == "fetch session"
     assert minting.counted["reused"] == rotating
     minting.rotating = True
 
@@ -182,7 +189,7 @@ async def test_sign_out(mortal: Mortal) -> None:
         state = await browser.fetch("/bff/session", headers=stale)
         assert state.json()["authenticated"] is False
         assert await mortal.fleet.session_of(key) is None
-    assert {"END", "put once", "post /revoke", "answer", ""} <= set(met)
+    assert in_order(met, "END", "put once", "post /revoke", "answer")
 
 
 async def test_sign_out_by_the_provider(mortal: Mortal) -> None:
@@ -202,7 +209,7 @@ async def test_sign_out_by_the_provider(mortal: Mortal) -> None:
         for browser in browsers:
             assert not await signed_in(browser)
         assert await mortal.records(sub) == []
-    assert {"MARK", "READ", "END", "answer", ""} <= set(met)
+    assert in_order(met, "MARK", "READ", "END", "answer")
 
 
 async def test_a_sign_out_meets_the_worker_that_took_over(mortal: Mortal) -> None:

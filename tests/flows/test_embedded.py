@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ from tests.support.site import sign_in, signed_in
 from tests.support.user_agent import UserAgent
 
 
-def serve(folder: Path, provider: DevProvider, port: int, workers: int, log: str) -> Process:
-    """Start the service in its embedded mode."""
+@contextlib.contextmanager
+def serving(
+    folder: Path, provider: DevProvider, port: int, workers: int, log: str
+) -> Iterator[Process]:
+    """Run the service in its embedded mode; it must end well, if it has not ended already."""
     env = {
         **provider.settings(),
         "BFF_BASE_URL": f"http://127.0.0.1:{port}",
@@ -22,8 +27,12 @@ def serve(folder: Path, provider: DevProvider, port: int, workers: int, log: str
     }
     arguments = ["bff", "serve", "--port", str(port), "--workers", str(workers)]
     process = start(arguments, folder / log, environment(env, folder), folder)
-    wait_for(f"http://127.0.0.1:{port}/bff/readyz", process)
-    return process
+    try:
+        wait_for(f"http://127.0.0.1:{port}/bff/readyz", process)
+        yield process
+    finally:
+        code = process.stop()
+    assert code in {0, -signal.SIGKILL}
 
 
 def redis_servers(folder: Path) -> list[str]:
@@ -48,17 +57,15 @@ async def test_sessions_live_through_a_restart_and_nothing_is_left_behind(
     """One Redis for all workers, with a warning; the cookie is good again after a restart."""
     provider = start_provider()
     async with UserAgent(f"http://127.0.0.1:{service_port}") as browser:
-        first = serve(tmp_path, provider, service_port, workers, "first.log")
-        await sign_in(browser)
-        assert all([await signed_in(browser) for _ in range(6)])
-        assert len(redis_servers(tmp_path)) == 1
-        assert first.stop() == 0
-        assert redis_servers(tmp_path) == []
-        second = serve(tmp_path, provider, service_port, workers, "second.log")
-        try:
+        with serving(tmp_path, provider, service_port, workers, "first.log") as first:
+            await sign_in(browser)
             assert all([await signed_in(browser) for _ in range(6)])
-        finally:
-            assert second.stop() == 0
+            assert len(redis_servers(tmp_path)) == 1
+        assert first.popen.returncode == 0
+        assert redis_servers(tmp_path) == []
+        with serving(tmp_path, provider, service_port, workers, "second.log") as second:
+            assert all([await signed_in(browser) for _ in range(6)])
+        assert second.popen.returncode == 0
     assert redis_servers(tmp_path) == []
     assert "store.embedded" in first.text()
     folder = tmp_path / "data" / "bff"
@@ -74,13 +81,10 @@ async def test_a_worker_that_is_killed_takes_no_session_along(
     """SIGKILL to everything at once; the next start finds the sessions that were written."""
     provider = start_provider()
     async with UserAgent(f"http://127.0.0.1:{service_port}") as browser:
-        first = serve(tmp_path, provider, service_port, 1, "first.log")
-        await sign_in(browser)
-        first.popen.kill()
-        first.popen.wait()
-        second = serve(tmp_path, provider, service_port, 1, "second.log")
-        try:
+        with serving(tmp_path, provider, service_port, 1, "first.log") as first:
+            await sign_in(browser)
+            first.popen.kill()
+            first.popen.wait()
+        with serving(tmp_path, provider, service_port, 1, "second.log"):
             assert await signed_in(browser)
-        finally:
-            assert second.stop() == 0
     assert redis_servers(tmp_path) == []

@@ -17,7 +17,7 @@ import redis
 
 from bff.sessions.embedded import find_server
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class NotInTimeError(Exception):

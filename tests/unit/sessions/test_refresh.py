@@ -162,7 +162,10 @@ async def test_a_hundred_callers_make_one_request(
 ) -> None:
     """All who ask at once share one refresh and its result."""
     came = rotating(scripted)
-    found = await asyncio.gather(*(worker.refresher.fresh(session) for _ in range(100)))
+    callers = [asyncio.create_task(worker.refresher.fresh(session)) for _ in range(100)]
+    await asyncio.sleep(0.02)
+    assert [task.get_name() for task in asyncio.all_tasks()].count("refresh") == 1
+    found = await asyncio.gather(*callers)
     assert came == ["refresh-one"]
     assert {fresh.tokens.access_token for fresh in found if fresh} == {"access-2"}
     assert None not in found
@@ -486,12 +489,13 @@ async def test_an_id_token_that_nobody_signed_changes_nothing(
     assert await worker.store.reload(session.key) == session
 
 
+@pytest.mark.parametrize("force", [False, True])
 async def test_a_refresh_goes_on_when_its_browser_has_gone(
-    worker: Worker, session: Session, scripted: ScriptedProvider
+    worker: Worker, session: Session, scripted: ScriptedProvider, *, force: bool
 ) -> None:
     """A caller that is cancelled does not lose the new tokens."""
     came = rotating(scripted, pause=0.1)
-    caller = asyncio.create_task(worker.refresher.fresh(session))
+    caller = asyncio.create_task(worker.refresher.fresh(session, force=force))
     await asyncio.sleep(0.05)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from bff.sessions import names
 from bff.sessions.redis import Redis
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason, LoggedOutError
@@ -199,6 +200,24 @@ async def test_a_login_that_breaks_off_can_still_be_signed_out(race: Race, comma
     await asyncio.gather(task, return_exceptions=True)
     await race.store.end_sub(ISSUER, "alice", int(NOW), EndReason.BACKCHANNEL)
     assert not await race.alive()
+
+
+async def test_a_logout_that_breaks_off_after_its_mark_bars_logins_on_their_way(
+    race: Race,
+) -> None:
+    """A worker that dies between mark and endings errs to signed-out, wherever the login is."""
+    group = names.group_of_sub(ISSUER, "alice")
+
+    async def mark(redis: Redis) -> None:
+        await make_store(redis, race.clock).index.mark(group, int(NOW))
+
+    found = await orders(race, race.nothing_yet, race.create, mark)
+    for outcome, alive in found:
+        told = outcome.results[LOGIN] is None
+        assert alive == told
+        # The login's last two commands read the marks of its two groups; this mark is of the first.
+        assert told == (outcome.order[outcome.order.index(LOGOUT) :].count(LOGIN) <= 1)
+    assert {alive for _, alive in found} == {True, False}
 
 
 async def test_the_orders_are_all_tried(redis: Redis) -> None:

@@ -1,0 +1,57 @@
+"""The master that Sentinel names, as redis-py finds it, without two faults that a failover shows.
+
+- redis-py moves the Sentinel that answered to the head of its list by an index it took before it
+  asked. Where several connections are made at once, that doubles one Sentinel and forgets another,
+  until one is left to depend on.
+- When it hears of a new master it closes idle connections that somebody may be using again by the
+  time they are closed; such a one is lost, open.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis.asyncio.sentinel
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+# It has no types.
+Sentinel: Any = redis.asyncio.sentinel.Sentinel
+Pool: Any = redis.asyncio.sentinel.SentinelConnectionPool
+
+
+class Sentinels(Sentinel):  # type: ignore[misc]  # as above
+    """The Sentinels that watch a service; the one that answered last is asked first."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the address of the master. Raises MasterNotFoundError."""
+        for sentinel in tuple(self.sentinels):
+            try:
+                masters = await sentinel.sentinel_masters()
+            except (RedisConnectionError, RedisTimeoutError):
+                continue
+            state = masters.get(service_name)
+            if state and self.check_master_state(state, service_name):
+                self.sentinels.remove(sentinel)
+                self.sentinels.insert(0, sentinel)
+                return state["ip"], state["port"]
+        raise redis.asyncio.sentinel.MasterNotFoundError(f"no Sentinel names {service_name!r}")
+
+
+class MasterPool(Pool):  # type: ignore[misc]  # as above
+    """Connections to the master."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close connections, or those alone that are idle."""
+        if inuse_connections:
+            await Pool.disconnect(self)
+        else:
+            await close_idle(self)
+
+
+async def close_idle(pool: Any) -> None:
+    """Close the idle connections of a pool; nobody gets one of them meanwhile."""
+    (idle, _), _ = pool.get_connection_count()
+    for connection in [pool.get_available_connection() for _ in range(idle)]:
+        await connection.disconnect(nowait=True)
+        await pool.release(connection)
