@@ -21,12 +21,12 @@ FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 def pack(tokens: Iterable[str | None]) -> bytes:
-    """Return several tokens as bytes. Raises ValueError for one of more than 254 dots."""
+    """Return several tokens as bytes."""
     pieces: list[bytes] = []
     for token in tokens:
         parts = [] if token is None else token.split(".")
-        if len(parts) > MAX_PARTS:
-            raise ValueError("too many dots")
+        if len(parts) > MAX_PARTS and token is not None:
+            parts = [token]
         pieces.append(len(parts).to_bytes(1, "big"))
         for part in parts:
             decoded = _decoded(part)

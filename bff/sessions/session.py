@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -143,3 +144,16 @@ class Session:
             ends_at,
             Device(address, browser),
         )
+
+
+def absolute_end(now: float, longest: float, claims: Mapping[str, Any]) -> float:
+    """Return when a session that begins now ends whatever happens, in whole seconds.
+
+    That is after `longest` seconds, or when the provider says that its own session ends
+    (`session_expiry`, a time, where the ID token has one), if that is sooner.
+    """
+    end = now + longest
+    expiry = claims.get("session_expiry")
+    if isinstance(expiry, int | float) and not isinstance(expiry, bool):
+        end = min(end, expiry)
+    return math.floor(end)

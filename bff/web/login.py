@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,7 @@ from bff.return_to import safe_return_to
 from bff.sessions import names
 from bff.sessions.device import Device, browser_in_words
 from bff.sessions.logins import Login
-from bff.sessions.session import Session, Tokens
+from bff.sessions.session import Session, Tokens, absolute_end
 from bff.sessions.store import EndReason, LoggedOutError
 from bff.web.pages import page, redirect
 from bff.web.service import Service, form_pairs, once, query_pairs
@@ -257,7 +256,7 @@ def new_session(
         ),
         created_at=now,
         last_used_at=now,
-        ends_at=math.floor(now + service.settings.session_max_lifetime),
+        ends_at=absolute_end(now, service.settings.session_max_lifetime, id_token.claims),
         device=Device(request.state.client, browser_in_words(request.headers.get("user-agent"))),
     )
 

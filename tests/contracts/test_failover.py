@@ -56,7 +56,7 @@ class User:
             self.sessions[session.key] = session
 
     async def use(self) -> None:
-        """Load, touch and refresh one session after the other, for ever."""
+        """Load, touch and refresh one session after the other, and come and go, for ever."""
         while True:
             for key in list(self.sessions):
                 self.requests += 1
@@ -70,6 +70,10 @@ class User:
                 await asyncio.sleep(0.002)
 
     async def _use(self, key: str) -> None:
+        if self.requests % 5 == 0:
+            visit = await self.at.sign_in(secrets.token_hex())
+            assert await self.at.store.end(visit.key, EndReason.LOGOUT) == visit
+            return
         session = await self.at.store.load(key)
         assert session is not None, "a session is lost"
         assert session.generation >= self.sessions[key].generation, "a refresh is lost"

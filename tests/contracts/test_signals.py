@@ -77,3 +77,21 @@ async def test_the_channel_is_proven_again_and_again(listener: Worker) -> None:
         assert listener.signals.proven
         assert listener.cache.get(session.key) == session
         await asyncio.sleep(0.01)
+
+
+async def test_what_was_read_while_nobody_listened_is_not_kept(forms: dict[str, Form]) -> None:
+    """A read that began before the channel was open again may be older than an ending."""
+    async with worker(forms["tcp"].url) as at:
+        await at.listening()
+        session = await at.sign_in("read-meanwhile")
+        assert await at.store.load(session.key) == session
+        await at.redis.client.client_kill_filter(_type="pubsub")
+        async with asyncio.timeout(2):
+            while len(at.cache):
+                await asyncio.sleep(0.001)
+        reading = at.cache.begin(session.key)
+        await at.listening()
+        at.cache.finish(reading, session, 1000)
+        assert at.cache.get(session.key) is None
+        assert await at.store.load(session.key) == session
+        assert at.cache.get(session.key) == session

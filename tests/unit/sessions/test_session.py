@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.sessions.device import Device
-from bff.sessions.session import Session, Tokens
+from bff.sessions.session import Session, Tokens, absolute_end
 from tests.support.sessions import a_session
 
 NOW = 1_800_000_000.0
@@ -133,3 +133,21 @@ def test_its_display_id_opens_nothing() -> None:
     assert one.display_id == a_session("one", now=5).display_id != two.display_id
     assert one.display_id not in one.key
     assert len(one.display_id) == 20
+
+
+@pytest.mark.parametrize(
+    ("claims", "end"),
+    [
+        ({}, 1600),
+        ({"session_expiry": 1300}, 1300),
+        ({"session_expiry": 1300.9}, 1300),
+        ({"session_expiry": 9999}, 1600),
+        ({"session_expiry": 900}, 900),
+        ({"session_expiry": "1300"}, 1600),
+        ({"session_expiry": True}, 1600),
+        ({"session_expiry": None}, 1600),
+    ],
+)
+def test_a_session_never_outlives_the_providers(claims: dict[str, object], end: int) -> None:
+    """The absolute end is ours, or that of the provider's session where it is sooner."""
+    assert absolute_end(1000.5, 600, claims) == end
