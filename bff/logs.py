@@ -55,6 +55,7 @@ def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None
     for name, least in LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(least)
     for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
 

@@ -26,7 +26,7 @@ from tests.support.sessions import ISSUER
 from tests.support.store_worker import Worker, worker
 
 WORKERS = 3
-SESSIONS = 30  # of each worker
+SESSIONS = 20  # of each worker
 BACK_WITHIN = 20.0
 TOLD_WITHIN = 2.0
 
@@ -234,7 +234,8 @@ async def test_a_cluster_is_resharded(start: Forms) -> None:
         ended = await people.users[0].at.store.end_sub(
             ISSUER, "alice", int(time.time()), EndReason.LOGOUT
         )
-        assert len(ended) == sum(len(user.sessions) for user in people.users)
+        everybodys = {key for user in people.users for key in user.sessions}
+        assert everybodys <= {session.key for session in ended}
 
 
 def reshard(masters: list[Server], slots: list[int]) -> None:

@@ -107,6 +107,7 @@ def test_requests_of_libraries_are_not_written() -> None:
 def test_uvicorn_writes_where_we_do() -> None:
     """Its own handlers are gone, so that no line comes in another form."""
     logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler(io.StringIO()))
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     stream = io.StringIO()
     logs.configure("json", "info", stream)
     logging.getLogger("uvicorn.error").info("Started")
