@@ -8,35 +8,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from bff.errors import StoreUnavailableError
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason
-from tests.support.redis_forms import Form
+from tests.support.redis_forms import Form, on_each
 from tests.support.store_worker import Worker, worker
 from tests.support.tcp_proxy import tcp_proxy
 
 STALE_FOR = 1.0  # seconds: how long a worker may believe its cache after Redis is gone
 TOLD_WITHIN = 2.0
 BACK_WITHIN = 15.0
-
-
-async def on_each(forms: Iterable[Form], promise: Callable[[Form], Awaitable[None]]) -> None:
-    """Test a promise on several forms at once; a failure names its form."""
-
-    async def test(form: Form) -> None:
-        try:
-            await promise(form)
-        except BaseException as error:
-            error.add_note(f"on the form {form.name}")
-            raise
-
-    async with asyncio.TaskGroup() as group:
-        for form in forms:
-            group.create_task(test(form))
 
 
 async def goes_and_comes(

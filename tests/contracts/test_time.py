@@ -11,8 +11,7 @@ import pytest
 from bff.sessions import index, logins, names, store
 from bff.sessions.store import EndReason, Lifetimes
 from bff.web.rate_limit import LoginRateLimit
-from tests.contracts.test_away import on_each
-from tests.support.redis_forms import Form
+from tests.support.redis_forms import Form, on_each
 from tests.support.sessions import ISSUER, a_login
 from tests.support.store_worker import Worker, empty, keys_of, worker
 

@@ -197,7 +197,7 @@ async def test_sign_out_by_the_provider(mortal: Mortal) -> None:
     met: list[str] = []
     async for step in mortal.every_step():
         sub = f"told-{step}"
-        browsers = [await mortal.signed_in(sub) for _ in range(3)]
+        browsers = [await mortal.signed_in(sub) for _ in range(2)]
         token = mortal.fleet.minting.logout_token(sub=sub)
         path = "/bff/backchannel-logout"
         answer = await mortal.attempt(step, path, mortal.fleet.deliver(token))

@@ -111,16 +111,20 @@ class Connection:
 
 async def spread(base_url: str, number: int, pids: Sequence[int]) -> list[Connection]:
     """Open so many connections, such that each of these processes has some of them."""
-    opened = [await Connection.open(base_url) for _ in range(number)]
-    async with asyncio.timeout(20):
-        while True:
-            await asyncio.gather(*(one.ask("/bff/healthz") for one in opened))
-            served = served_by(opened, pids)
-            if len(served) == number and set(served.values()) == set(pids):
-                return opened
-            again = number // 2
-            await asyncio.gather(*(one.aclose() for one in opened[:again]))
-            opened[:again] = [await Connection.open(base_url) for _ in range(again)]
+    opened: list[Connection] = []
+    try:
+        async with asyncio.timeout(40):
+            while True:
+                opened += [await Connection.open(base_url) for _ in range(number - len(opened))]
+                await asyncio.gather(*(one.ask("/bff/healthz") for one in opened))
+                served = served_by(opened, pids)
+                if len(served) == number and set(served.values()) == set(pids):
+                    return opened
+                given_up, opened = opened[::2], opened[1::2]
+                await asyncio.gather(*(one.aclose() for one in given_up))
+    except BaseException:
+        await asyncio.gather(*(one.aclose() for one in opened), return_exceptions=True)
+        raise
 
 
 def workers(process: Process) -> list[int]:

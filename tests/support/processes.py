@@ -19,7 +19,7 @@ from typing import Any
 
 from bff.sessions.embedded import find_server
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 SECRET = "a secret for tests that is long enough " * 2
 CLIENT_ID = "demo-spa-bff"
 CLIENT_SECRET = "dev-secret:with/odd+chars %and=more"

@@ -6,11 +6,12 @@ Servers are started together and waited for afterwards, in temporary folders, an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,6 +240,21 @@ def every_form(folder: Path) -> Iterator[dict[str, Form]]:
         with ThreadPoolExecutor(len(NAMES)) as pool:
             started = {name: pool.submit(getattr(forms, name)) for name in NAMES}
         yield {name: future.result() for name, future in started.items()}
+
+
+async def on_each(forms: Iterable[Form], promise: Callable[[Form], Awaitable[None]]) -> None:
+    """Test a promise on several forms at once; a failure names its form."""
+
+    async def test(form: Form) -> None:
+        try:
+            await promise(form)
+        except BaseException as error:
+            error.add_note(f"on the form {form.name}")
+            raise
+
+    async with asyncio.TaskGroup() as group:
+        for form in forms:
+            group.create_task(test(form))
 
 
 def _state(server: Server) -> dict[str, str]:
