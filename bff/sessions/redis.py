@@ -117,12 +117,10 @@ class Redis:
         found: bytes | None = await self._call(name, lambda client: client.getdel(name))
         return found
 
-    async def put(self, name: str, value: bytes, seconds: float, *, fresh: bool = False) -> bool:
-        """SET with a time to live in seconds; with `fresh`, only where there is none (NX)."""
+    async def put(self, name: str, value: bytes, seconds: float) -> None:
+        """SET with a time to live in seconds."""
         ttl = max(1, round(seconds * 1000))
-        return bool(
-            await self._call(name, lambda client: client.set(name, value, px=ttl, nx=fresh))
-        )
+        await self._call(name, lambda client: client.set(name, value, px=ttl))
 
     async def swap(self, name: str, value: bytes, seconds: float) -> bytes | None:
         """SET with a time to live; the value there was before, if any."""

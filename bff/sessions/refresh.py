@@ -14,7 +14,7 @@ it, and the old access token is used while it lives; nobody who has one waits lo
 for its successor. A provider that fails is then left alone for a growing while; what it refuses for
 one session only says nothing of the others, so that session alone is left alone.
 
-A worker that dies while it asks leaves its lease for `LEASE_SECONDS` at most, less than the others
+A worker that dies while it asks leaves its lease for `lease.SECONDS` at most, less than the others
 are ready to wait. A rotating provider may have spent the old refresh token by then, and nobody has
 the new one: it will say `invalid_grant`, and the session ends. No order of steps can prevent that.
 """
@@ -22,7 +22,6 @@ the new one: it will say `invalid_grant`, and the session ends. No order of step
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -34,32 +33,20 @@ from bff.oidc.grants import Grant, InvalidGrantError, RefusedError
 from bff.oidc.keys import BadTokenError, unverified_claims
 from bff.oidc.provider import Provider
 from bff.oidc.tokens import check_refreshed_id_token
-from bff.sessions import names
+from bff.sessions.lease import Lease
 from bff.sessions.live import LiveSessions
-from bff.sessions.redis import Redis, Script
+from bff.sessions.redis import Redis
 from bff.sessions.session import Session, Tokens
 from bff.sessions.store import EndReason, SessionStore
-from bff.sessions.tasks import stop
 
-LEASE_SECONDS = 8.0  # renewed at every third of it, for as long as its holder lives
-WAIT_SECONDS = 12.0
+WAIT_SECONDS = 12.0  # for a lease; longer than one that nobody renews
 STALE_AFTER = 1.0  # seconds that a request with a living token waits for the next one
 POLL_SECONDS = 0.25
-SAVE_SECONDS = 5.0
+SAVE_SECONDS = 30.0  # longer than Redis needs to fail over with ordinary settings
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 SESSION_PAUSE = 10.0
 OF_THE_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
-
-RELEASE = Script("""
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-""")
-
-RENEW = Script("""
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return 0
-""")
 
 log = structlog.get_logger("bff.refresh")
 
@@ -132,11 +119,10 @@ class Refresher:
         return session
 
     async def _refresh(self, seen: Session) -> Session | None:
-        holder = secrets.token_hex(16)
-        lease = names.lease(seen.key)
+        lease = Lease(self._redis, seen.key)
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
         with self._live.watch_change(seen.key) as changed:
-            while not await self._redis.put(lease, holder.encode(), LEASE_SECONDS, fresh=True):
+            while not await lease.take():
                 if asyncio.get_running_loop().time() > deadline:
                     raise ProviderUnavailableError("refresh_lease_timeout")
                 with suppress(TimeoutError):
@@ -145,22 +131,11 @@ class Refresher:
                 current = await self._store.reload(seen.key)
                 if current is None or current.generation != seen.generation:
                     return current
-        renewal = asyncio.create_task(self._renew(lease, holder), name="lease")
-        try:
+        async with lease.held():
             current = await self._store.reload(seen.key)
             if current is None or current.generation != seen.generation:
                 return current
             return await self._ask(current)
-        finally:
-            await stop(renewal)
-            with suppress(StoreUnavailableError):
-                await self._redis.run(RELEASE, [lease], [holder])
-
-    async def _renew(self, lease: str, holder: str) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with suppress(StoreUnavailableError):
-                await self._redis.run(RENEW, [lease], [holder, round(LEASE_SECONDS * 1000)])
 
     async def _ask(self, session: Session) -> Session | None:
         assert session.tokens.refresh_token is not None

@@ -10,7 +10,8 @@ import pytest
 
 from bff.oidc.provider import Provider
 from bff.sessions import names
-from bff.sessions.refresh import RELEASE, RENEW, Refresher
+from bff.sessions.lease import RELEASE, RENEW, Lease
+from bff.sessions.refresh import Refresher
 from tests.support.clock import Clock
 from tests.support.our_side import provider_of
 from tests.support.redis_forms import Form
@@ -35,21 +36,19 @@ async def provider(scripted: ScriptedProvider) -> AsyncIterator[Provider]:
 
 async def test_a_lease_has_one_holder(one: Worker, other: Worker) -> None:
     """Only the holder renews it and lets it go; it goes by itself when nobody does."""
-    lease = names.lease("k")
-    got = await asyncio.gather(
-        *(
-            (one, other)[number % 2].redis.put(lease, b"holder-%d" % number, 30, fresh=True)
-            for number in range(10)
-        )
-    )
+    name = names.lease("k")
+    leases = [Lease((one, other)[number % 2].redis, "k") for number in range(10)]
+    got = await asyncio.gather(*(lease.take() for lease in leases))
     assert sorted(got) == [False] * 9 + [True]
-    holder = f"holder-{got.index(True)}"
-    assert await other.redis.run(RENEW, [lease], ["somebody", 60_000]) == 0
-    assert await other.redis.run(RELEASE, [lease], ["somebody"]) == 0
-    assert await other.redis.run(RENEW, [lease], [holder, 60_000]) == 1
-    assert 55_000 < (await keys_of(one.redis))[lease] <= 60_000
-    assert await one.redis.run(RELEASE, [lease], [holder]) == 1
-    assert await other.redis.put(lease, b"next", 30, fresh=True)
+    holder = await one.redis.get(name)
+    assert holder is not None
+    assert await other.redis.run(RENEW, [name], ["somebody", 60_000]) == 0
+    assert await other.redis.run(RELEASE, [name], ["somebody"]) == 0
+    assert await other.redis.run(RENEW, [name], [holder, 60_000]) == 1
+    assert 55_000 < (await keys_of(one.redis))[name] <= 60_000
+    async with leases[got.index(True)].held():
+        assert not await leases[got.index(False)].take()
+    assert await leases[got.index(False)].take()
 
 
 async def test_workers_refresh_once(

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from bff.sessions import index, logins, names, store
+from bff.sessions import index, lease, logins, names, store
+from bff.sessions.lease import Lease
 from bff.sessions.store import EndReason, Lifetimes
 from bff.web.rate_limit import LoginRateLimit
 from tests.support.redis_forms import Form, on_each
@@ -23,6 +24,7 @@ async def test_everything_goes_by_itself(
 ) -> None:
     """After sessions, logins, logouts and refresh leases, and their times, Redis is empty."""
     monkeypatch.setattr(store, "TOMBSTONE_TTL", 2)
+    monkeypatch.setattr(lease, "SECONDS", 1)
     for module, name in (
         (index, "MARK_TTL"), (index, "MARGIN"), (logins, "LOGIN_TTL"), (logins, "SIGN_OUT_TTL"),
         (logins, "LOGOUT_STATE_TTL"),
@@ -62,7 +64,7 @@ async def live_a_little(at: Worker) -> None:
     await at.logins.keep_logout_state("state")
     await at.logins.latest_session("browser", "key")
     await at.logins.note_seen(ISSUER, "jti", 1)
-    await at.redis.put(names.lease("k"), b"holder", 1, fresh=True)
+    assert await Lease(at.redis, "k").take()
     await LoginRateLimit(at.redis, "5/second").check("192.0.2.1")
 
 

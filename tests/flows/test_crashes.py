@@ -161,8 +161,8 @@ async def test_refresh(mortal: Mortal, *, rotating: bool) -> None:
         lost = rotating and died == "SAVE"  # the provider has answered, and nobody kept it
         assert answer.status_code == (401 if lost else 200), died
         assert await signed_in(browser) is not lost
-    assert in_order(met, "put lease", "post /token", "SAVE", "RELEASE", "answer")
-    assert met[met.index("put lease") + 1] == "fetch session"
+    assert in_order(met, "TAKE", "post /token", "SAVE", "RELEASE", "answer")
+    assert met[met.index("TAKE") + 1] == "fetch session"
     assert minting.counted["reused"] == rotating
     minting.rotating = True
 

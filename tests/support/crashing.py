@@ -29,7 +29,7 @@ import uvicorn
 from bff.app import create_app
 from bff.oidc.http import ProviderClient
 from bff.server import server_options
-from bff.sessions import refresh
+from bff.sessions import lease
 from bff.sessions.redis import Redis, Script
 
 COMMANDS = ("run", "get", "fetch", "take", "put", "swap", "ping")
@@ -139,7 +139,7 @@ def main() -> None:
     options.add_argument("--plan", type=Path, required=True)
     options.add_argument("--lease", type=float, required=True, help="seconds")
     given = options.parse_args()
-    refresh.LEASE_SECONDS = given.lease
+    lease.SECONDS = given.lease
     listening = socket.create_server(("127.0.0.1", given.port), backlog=100)
     child = 0
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from bff.errors import ProviderUnavailableError, StoreUnavailableError
 from bff.oidc.provider import Provider
-from bff.sessions import names, refresh
+from bff.sessions import lease, names, refresh
 from bff.sessions.live import LiveSessions
 from bff.sessions.redis import Redis, connect
 from bff.sessions.refresh import Refresher
@@ -592,7 +592,7 @@ async def test_a_long_refresh_keeps_its_lease(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The lease is renewed while the provider takes its time, so that nobody else asks too."""
-    monkeypatch.setattr(refresh, "LEASE_SECONDS", 0.15)
+    monkeypatch.setattr(lease, "SECONDS", 0.15)
     came = rotating(scripted, pause=0.5)
     asking = asyncio.create_task(worker.refresher.fresh(session))
     await asyncio.sleep(0.4)
