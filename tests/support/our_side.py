@@ -7,14 +7,13 @@ from typing import Any
 
 from bff.oidc.provider import Provider, Registration
 from bff.oidc.tokens import Policy
-from tests.support.clock import Clock
 from tests.support.scripted_provider import ScriptedProvider
 
 CLIENT_SECRET = "dev-secret:with/odd+chars %and=more, 32 bytes"
 MakeProvider = Callable[..., Provider]
 
 
-def provider_of(scripted: ScriptedProvider, clock: Clock, **changes: Any) -> Provider:
+def provider_of(scripted: ScriptedProvider, clock: Callable[[], float], **changes: Any) -> Provider:
     """Return our view of a scripted provider; `changes` are of its registration."""
     issuer = changes.pop("issuer", scripted.issuer)
     policy = Policy(issuer, "my-spa", changes.pop("alg", "RS256"), 30.0)

@@ -30,13 +30,13 @@ USER_PASSWORD = "another-password"
 SLOTS = 16_384
 NODE_TIMEOUT = 1000
 
-# All that the service needs, for an operator who gives it a user of its own.
-PERMISSIONS = (
-    "resetchannels ~bff:* &bff:* -@all +get +mget +set +getdel +del +exists +getrange +setrange "
-    "+expire +pexpire +pttl +incr +incrby +rename +zadd +zrem +zrange +zscan +zscore +time "
-    "+role +eval +evalsha +publish +subscribe +unsubscribe +ping +scan +info +select +wait +asking "
-    "+cluster +client|setname"
-)
+DOCS = Path(__file__).parents[2] / "docs" / "sessions.md"
+
+
+def permissions() -> str:
+    """Return what the documentation says a user of Redis must be allowed."""
+    (line,) = [one for one in DOCS.read_text().splitlines() if one.startswith("user bff on ")]
+    return line.removeprefix("user bff on >PASSWORD ")
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Forms:
 
     def user(self) -> Form:
         """A server where a user of our own may do what we need, and the default user nothing."""
-        server = self.server(f"user bff on >{USER_PASSWORD} {PERMISSIONS}", "user default off")
+        server = self.server(f"user bff on >{USER_PASSWORD} {permissions()}", "user default off")
         server.wait()
         return Form("user", f"redis://bff:{USER_PASSWORD}@127.0.0.1:{server.port}/0", [server])
 

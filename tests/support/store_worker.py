@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -51,11 +51,16 @@ class Worker:
 
 @asynccontextmanager
 async def worker(
-    url: str, *, lifetimes: Lifetimes = LIFETIMES, limit: int = 0, listen: bool = True
+    url: str,
+    *,
+    lifetimes: Lifetimes = LIFETIMES,
+    limit: int = 0,
+    listen: bool = True,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Worker]:
     """Open a worker's rooms; without `listen` it has no signals, and so no cache."""
     redis = connect(url)
-    store = SessionStore(redis, Sealer([SECRET], "session"), lifetimes)
+    store = SessionStore(redis, Sealer([SECRET], "session"), lifetimes, clock)
     signals = Signals(redis)
     cache = SessionCache(
         lambda: signals.proven,
