@@ -1,14 +1,16 @@
-"""The command line: `serve`, `demo`, `check`, `secret` (contract, section 1)."""
+"""The command line: `serve`, `demo`, `check`, `secret`, `keys`, `sessions`."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets as random
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 import uvicorn
@@ -23,6 +25,8 @@ from bff.settings import Settings
 CONFIGURATION_FAULT = 2
 NOT_READY = 1
 T = TypeVar("T")
+SigningAlg = Literal["ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256"]
+EncryptionAlg = Literal["RSA-OAEP-256", "RSA-OAEP", "ECDH-ES", "ECDH-ES+A256KW"]
 
 app = typer.Typer(
     help="A backend-for-frontend: signs users of a single-page application in with OpenID Connect.",
@@ -69,11 +73,14 @@ def demo(port: FirstPort = 8080) -> None:
 
 
 @app.command()
-def check() -> None:
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Find out whether a login could work, and say what is in the way."""
-    from bff.check import run_check  # noqa: PLC0415 - only this command looks around
+    from bff.doctor import run_check  # noqa: PLC0415 - only this command looks around
 
-    raise typer.Exit(0 if _with_settings(run_check) else NOT_READY)
+    works = _with_settings(lambda settings: run_check(settings, json=as_json))
+    raise typer.Exit(0 if works else NOT_READY)
 
 
 sessions = typer.Typer(help="Count, list and end sessions.", no_args_is_help=True)
@@ -140,6 +147,39 @@ def _with_settings(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
 def secret() -> None:
     """Print a fresh value for BFF_SECRET."""
     sys.stdout.write(random.token_urlsafe(48) + "\n")
+
+
+@app.command()
+def keys(
+    file: Annotated[Path, typer.Argument(help="The file that BFF_CLIENT_KEY_FILE names.")],
+    alg: Annotated[
+        SigningAlg | None, typer.Option(help="What new keys sign with. ES256 in a new file.")
+    ] = None,
+    encryption: Annotated[
+        EncryptionAlg | None, typer.Option(help="Also make keys for encryption.")
+    ] = None,
+    rotate: Annotated[bool, typer.Option("--rotate", help="Move every key a step on.")] = False,
+) -> None:
+    """Make the client's keys, or show them; print what of them is public."""
+    from bff import key_file  # noqa: PLC0415 - only this command makes keys
+    from bff.oidc.client_keys import BadClientKeyError  # noqa: PLC0415
+
+    try:
+        if not file.exists() and not rotate:
+            found = key_file.make(file, alg or "ES256", encryption)
+        elif rotate:
+            found = key_file.rotate(file, alg)
+        elif encryption is not None:
+            found = key_file.add_encryption(file, encryption)
+        else:
+            found = key_file.read(file)
+    except (BadClientKeyError, OSError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        typer.echo(f"bff: {file}: {problem}", err=True)
+        raise typer.Exit(CONFIGURATION_FAULT) from None
+    signer = None if found.signer is None else f"{found.signer.key.kid} ({found.signer.alg})"
+    typer.echo(f"{file}: signs with {signer or 'nothing'}. Public, for the provider:", err=True)
+    typer.echo(json.dumps({"keys": found.published()}, indent=2))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import Callable
@@ -45,11 +46,29 @@ def test_bff_check_says_that_a_login_can_work(
     ended = run(tmp_path, env, "bff", "check")
     assert ended.code == 0, ended.text
     assert "A login can work." in ended.text
-    assert f"discovered {dev_provider.issuer}" in ended.text
+    assert f"found {dev_provider.issuer}" in ended.text
     for path in ("/bff/callback", "/bff/logged-out", "/bff/backchannel-logout"):
         assert f"register http://127.0.0.1:8080{path}" in ended.text
     assert dev_provider.client_secret not in ended.text
     assert SECRET not in ended.text
+
+
+def test_bff_check_speaks_to_programs(
+    tmp_path: Path, dev_provider: DevProvider, redis_url: str
+) -> None:
+    """`--json` has every finding with area, grade, subject, text and advice."""
+    env = {
+        **dev_provider.settings(), "BFF_BASE_URL": "http://127.0.0.1:8080",
+        "BFF_REDIS_URL": redis_url, "BFF_SECRET": SECRET,
+    }  # fmt: skip
+    ended = run(tmp_path, env, "bff", "check", "--json")
+    assert ended.code == 0, ended.text
+    told = json.loads(ended.text)
+    assert told["ready"] is True
+    by_subject = {finding["subject"]: finding for finding in told["findings"]}
+    assert by_subject["authentication"]["grade"] == "ok"
+    assert by_subject["redirect URI"]["text"].endswith("/bff/callback")
+    assert by_subject["discovery"]["area"] == f"provider {dev_provider.issuer}"
 
 
 def test_bff_check_says_what_is_in_the_way(tmp_path: Path, dev_provider: DevProvider) -> None:
@@ -62,7 +81,11 @@ def test_bff_check_says_what_is_in_the_way(tmp_path: Path, dev_provider: DevProv
     nobody = f"http://127.0.0.1:{processes.free_port()}"
     cases: list[tuple[dict[str, str], list[str]]] = [
         ({"BFF_ISSUER": nobody}, ["cannot be reached", "BFF_REDIS_URL"]),
-        ({"BFF_ISSUER": f"{dev_provider.issuer}/"}, ["issuer_mismatch", "to the letter"]),
+        (
+            {"BFF_ISSUER": f"{dev_provider.issuer}/"},
+            ["issuer_mismatch", f"'{dev_provider.issuer}'", "to the letter"],
+        ),
+        ({"BFF_CLIENT_SECRET": "another"}, ["is refused (invalid_client)", "BFF_CLIENT_ID"]),
         ({"BFF_ID_TOKEN_ALG": "ES512"}, ["no key for ES512", "BFF_ID_TOKEN_ALG"]),
     ]  # fmt: skip
     for changes, words in cases:

@@ -65,7 +65,7 @@ class CommandLine:
 
 def serve(folder: str) -> None:
     """Run what is asked for, one after the other."""
-    import bff.check
+    import bff.doctor
     import bff.operators  # noqa: F401 - so that commands need not
     from bff.__main__ import main
 
