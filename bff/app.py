@@ -8,8 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,12 +19,13 @@ from bff.environment import unknown_variables
 from bff.faults import ConfigurationError
 from bff.gate import Gate, Rooms
 from bff.oidc.provider import Provider
+from bff.oidc.token_target import resources
 from bff.pages import create_pages
 from bff.proxy.forwarded import TrustedProxies
 from bff.proxy.http import HttpProxy
 from bff.proxy.route import Route
-from bff.proxy.route_config import parse_routes
 from bff.proxy.routes import RouteTable
+from bff.proxy.upstreams import Upstreams
 from bff.proxy.websocket import WebSocketProxy
 from bff.sessions.access import Access
 from bff.sessions.cache import MAX_AGE, MAX_AGE_IN_CLUSTER, SessionCache
@@ -41,10 +41,11 @@ from bff.sessions.revocation import Revoker
 from bff.sessions.seal import Sealer
 from bff.sessions.signals import Signals
 from bff.sessions.store import Lifetimes, SessionStore
+from bff.sessions.upstream_tokens import UpstreamTokens
 from bff.settings import Settings
+from bff.web.hosting import dev_server, spa_folder
 from bff.web.rate_limit import LoginRateLimit
 from bff.web.service import Service
-from bff.web.spa import SpaFolder
 
 log = structlog.get_logger("bff.app")
 
@@ -104,7 +105,7 @@ class Application:
         redis_url, secret_values = self._embedded(stack)
         redis = connect(redis_url)
         stack.push_async_callback(redis.aclose)
-        provider = Provider(registration_of(settings))
+        provider = Provider(replace(registration_of(settings), resources=self._resources()))
         stack.push_async_callback(provider.aclose)
         store = SessionStore(
             redis,
@@ -129,7 +130,11 @@ class Application:
             loopback_http=settings.loopback_http,
             same_site=settings.cookie_samesite,
         )
-        access = Access(cookie, store, refresher, ClientToken(provider, self.clock))
+        upstream_tokens = UpstreamTokens(provider, store, refresher, self.clock)
+        stack.push_async_callback(upstream_tokens.aclose)
+        access = Access(
+            cookie, store, refresher, ClientToken(provider, self.clock), upstream_tokens
+        )
         service = Service(
             settings=settings,
             provider=provider,
@@ -144,29 +149,32 @@ class Application:
             login_cookie=login_cookie(
                 secret_values,
                 loopback_http=settings.loopback_http,
-                form_post=settings.response_mode == "form_post",
+                form_post=settings.response_mode.startswith("form_post"),
             ),
             rate_limit=LoginRateLimit(redis, settings.login_rate_limit),
             clock=self.clock,
         )
         table = RouteTable(self.routes)
+        upstreams = Upstreams()
+        stack.push_async_callback(upstreams.aclose)
         http_proxy = HttpProxy(
             access,
             live,
+            upstreams,
             own_origin=settings.origin,
             allowed_origins=settings.allowed_origins,
             own_cookies=(cookie.name, service.login_cookie.name),
         )
-        stack.push_async_callback(http_proxy.aclose)
         websocket_proxy = WebSocketProxy(
             access,
             live,
+            upstreams,
             own_origin=settings.origin,
             allowed_origins=settings.allowed_origins,
             own_cookies=(cookie.name, service.login_cookie.name),
+            max_message=settings.websocket_max_message,
+            silence=settings.websocket_idle_timeout,
         )
-        spa = settings.spa
-        dev_server = spa is not None and spa.startswith(("http://", "https://"))
         provider.start()
         signals.start()
         live.start()
@@ -176,12 +184,15 @@ class Application:
             routes=table,
             http_proxy=http_proxy,
             websocket_proxy=websocket_proxy,
-            spa=SpaFolder(Path(spa)) if spa is not None and not dev_server else None,
-            dev_server=parse_routes({"/": {"upstream": spa, "auth": "none"}})[0]
-            if dev_server
-            else None,
+            spa=spa_folder(settings, provider),
+            dev_server=dev_server(settings),
             trusted=TrustedProxies(settings.trusted_proxies),
         )
+
+    def _resources(self) -> tuple[str, ...]:
+        """Return for what routes ask tokens at the refresh, so that the login grants them."""
+        targets = (route.token for route in self.routes)
+        return resources(target for target in targets if target is not None)
 
     def _embedded(self, stack: AsyncExitStack) -> tuple[str, tuple[str, ...]]:
         settings = self.settings

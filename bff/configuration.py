@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 from bff.environment import EnvironmentSource
-from bff.faults import ConfigurationError, Fault
-from bff.oidc.client_auth import BadClientKeyError, load_key
+from bff.faults import EXAMPLES, ConfigurationError, Fault
+from bff.oidc.client_keys import BadClientKeyError, ClientKeys, load_keys
+from bff.oidc.mtls import BadCertificateError, ClientCertificate
 from bff.oidc.provider import Registration
 from bff.oidc.tokens import Policy
 from bff.proxy.route import Route
@@ -56,12 +57,41 @@ def _later_faults(settings: Settings) -> list[Fault]:
             connect(settings.redis_url.get_secret_value())
         except ValueError as error:
             faults.append(Fault("BFF_REDIS_URL", str(error), "redis://:password@redis:6379/0"))
+    return faults + _key_faults(settings) + _certificate_faults(settings)
+
+
+def _key_faults(settings: Settings) -> list[Fault]:
+    keys = ClientKeys()
     try:
         if settings.client_key_file is not None:
-            load_key(settings.client_key_file)
+            keys = load_keys(settings.client_key_file)
     except BadClientKeyError as error:
-        faults.append(Fault("BFF_CLIENT_KEY_FILE", str(error), "/run/secrets/client-key.pem"))
+        return [Fault("BFF_CLIENT_KEY_FILE", str(error), EXAMPLES["client_key_file"])]
+    faults: list[Fault] = []
+    others = (settings.client_secret, settings.client_cert_file, settings.client_auth)
+    alone = settings.client_key_file is not None and others == (None, None, None)
+    if keys.signer is None and (settings.client_auth == "private_key_jwt" or alone):
+        problem = "holds no key for signatures, and nothing else proves who we are"
+        faults.append(Fault("BFF_CLIENT_KEY_FILE", problem, EXAMPLES["client_key_file"]))
+    if keys.signer is None and settings.request_object:
+        problem = "needs a key for signatures in BFF_CLIENT_KEY_FILE"
+        faults.append(Fault("BFF_REQUEST_OBJECT", problem, "false"))
+    if not keys.decryption and settings.id_token_encryption == "required":  # noqa: S105 - a mode
+        problem = "required needs a key for encryption in BFF_CLIENT_KEY_FILE"
+        faults.append(Fault("BFF_ID_TOKEN_ENCRYPTION", problem, "if_present"))
     return faults
+
+
+def _certificate_faults(settings: Settings) -> list[Fault]:
+    certificate = certificate_of(settings)
+    if certificate is None:
+        return []
+    try:
+        certificate.context()
+        certificate.jwk()
+    except BadCertificateError as error:
+        return [Fault("BFF_CLIENT_CERT_FILE", str(error), EXAMPLES["client_cert_file"])]
+    return []
 
 
 def report(error: ConfigurationError) -> str:
@@ -72,6 +102,13 @@ def report(error: ConfigurationError) -> str:
         for fault in error.faults
     ]
     return "\n".join([head, *blocks])
+
+
+def certificate_of(settings: Settings) -> ClientCertificate | None:
+    """Return our TLS certificate, where there is one."""
+    if settings.client_cert_file is None:
+        return None
+    return ClientCertificate(settings.client_cert_file, settings.client_cert_key_file)
 
 
 def registration_of(settings: Settings) -> Registration:
@@ -94,4 +131,8 @@ def registration_of(settings: Settings) -> Registration:
             skew=settings.clock_skew,
             logout_typ_required=settings.logout_token_typ == "required",  # noqa: S105 - a mode
         ),
+        certificate=certificate_of(settings),
+        raw_basic_auth=settings.basic_auth_encoding == "raw",
+        request_object=settings.request_object,
+        encryption_required=settings.id_token_encryption == "required",  # noqa: S105 - a mode
     )

@@ -26,7 +26,7 @@ from bff.proxy.forwarded import TrustedProxies
 from bff.proxy.routes import BadPath, RouteTable, judge_path
 from bff.web.problems import problem_answer
 from bff.web.service import Service
-from bff.web.spa import SpaFolder, welcome
+from bff.web.spa import SpaFolder, for_dev_server, welcome
 
 MAX_TARGET = 16_384
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
@@ -34,6 +34,7 @@ PREFLIGHT_HEADERS = "Content-Type, X-CSRF, Accept, If-Match, If-None-Match, Rang
 PREFLIGHT_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 WS_POLICY_VIOLATION = 1008
 REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+ASKED_BY_PROXY = b"/bff/auth/"  # what follows is the path that the browser asked a proxy for
 
 log = structlog.get_logger("bff.request")
 Proxy = Callable[[Any, bytes, Scope, Receive, Send], Awaitable[None]]
@@ -106,7 +107,8 @@ class Gate:
                 await send({"type": "http.response.body", "body": b""})
                 return
         if judged == b"/bff" or judged.startswith(b"/bff/"):
-            if websocket or judged != raw_path or b"%" in raw_path:
+            plain = judged == raw_path and b"%" not in raw_path
+            if websocket or not (plain or raw_path.startswith(ASKED_BY_PROXY)):
                 raise Problem(Code.NOT_FOUND, "reserved_path")
             await self._rooms.pages(scope, receive, send)
             return
@@ -114,7 +116,7 @@ class Gate:
         if route is not None:
             await proxy(route, judged, scope, receive, send)
         elif self._rooms.dev_server is not None:
-            await proxy(self._rooms.dev_server, judged, scope, receive, send)
+            await proxy(self._rooms.dev_server, judged, for_dev_server(scope), receive, send)
         elif websocket:
             raise Problem(Code.NOT_FOUND, "no_route")
         else:
@@ -123,7 +125,7 @@ class Gate:
     async def _serve_spa(self, scope: Scope, receive: Receive, send: Send, judged: bytes) -> None:
         request = Request(scope, receive)
         if self._rooms.spa is not None:
-            answer = await self._rooms.spa.answer(request, judged.decode())
+            answer = await self._rooms.spa.answer(request, judged)
         elif judged == b"/" and scope["method"] in {"GET", "HEAD"}:
             session = await self._rooms.service.access.session(scope["headers"], slide=False)
             name = None if session is None else str(session.claims.get("name") or session.sub)

@@ -11,6 +11,7 @@ from bff.errors import Code, Problem
 from bff.proxy.routes import RouteTable
 from bff.web import (
     backchannel,
+    callback,
     events,
     forward_auth,
     health,
@@ -33,7 +34,8 @@ def create_pages(service: Service, routes: RouteTable = NO_ROUTES) -> FastAPI:
     """Return the pages of the contract. No API documentation is served (section 3)."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for room in (
-        login, logout, backchannel, session, my_sessions, events, health, initiate, static,
+        login, callback, logout, backchannel, session, my_sessions, events, health, initiate,
+        static,
     ):  # fmt: skip
         pages.include_router(room.router(service))
     pages.include_router(forward_auth.router(service, routes))

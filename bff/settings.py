@@ -15,29 +15,26 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from limits import parse as parse_rate
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bff.client_settings import ClientSettings
 from bff.environment import PREFIX, EnvironmentSource, Unreadable
 from bff.faults import ConfigurationError, fault_of
+from bff.spa.csp import Sources, parse_sources
 from bff.values import is_loopback, origin_of, parse_json, parse_url, strings
 
 MIN_SECRET = 32
 
-ClientAuth = Literal[
-    "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
-]
-IdTokenAlg = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-    "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "HS256",
-]  # fmt: skip
-RESERVED_AUTHORIZE_PARAMS = frozenset(
-    {"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
-     "code_challenge", "code_challenge_method", "request", "request_uri"}
-)  # fmt: skip
 
-
-class Settings(BaseSettings):
+class Settings(ClientSettings):
     """Everything that can be configured. Field `x_y` is the variable `BFF_X_Y`."""
 
     model_config = SettingsConfigDict(
@@ -45,24 +42,17 @@ class Settings(BaseSettings):
     )
 
     base_url: str
-    issuer: str
-    client_id: str
-    client_key_file: Path | None = None
-    client_auth: ClientAuth | None = Field(default=None, validate_default=True)
-    client_secret: SecretStr | None = Field(default=None, validate_default=True)
-    scopes: Annotated[tuple[str, ...], NoDecode] = ("openid", "profile", "email")
-    authorize_params: Annotated[dict[str, str], NoDecode] = {}
-    response_mode: Literal["query", "form_post"] = "query"
-    id_token_alg: IdTokenAlg = Field(default="RS256", validate_default=True)
-    fetch_userinfo: bool | None = None
     redis_url: SecretStr | None = Field(default=None, validate_default=True)
     secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), validate_default=True)
-    routes: Annotated[dict[str, Any], NoDecode] = {}
+    routes: Annotated[dict[str, Any], NoDecode] = Field(default={})
     spa: str | None = None
+    spa_csp: Annotated[Sources, NoDecode, BeforeValidator(parse_sources)] = Field(default={})
     session_idle_timeout: int = Field(default=1800, ge=1, le=31_536_000)
     session_max_lifetime: int = Field(default=43_200, ge=1, le=31_536_000)
     max_sessions_per_user: int = Field(default=0, ge=0, le=10_000)
     cookie_samesite: Literal["strict", "lax"] = "strict"
+    websocket_max_message: int = Field(default=16_777_216, ge=125, le=1_099_511_627_776)
+    websocket_idle_timeout: int = Field(default=60, ge=1, le=86_400)
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     trusted_proxies: Annotated[
         tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode
@@ -124,83 +114,6 @@ class Settings(BaseSettings):
         if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("must be an origin only: no path, query, fragment or user")
         return origin_of(parts)
-
-    @field_validator("issuer")
-    @classmethod
-    def _issuer(cls, value: str) -> str:
-        parts = parse_url(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an https URL")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ValueError("must be https; http is only for a loopback host")
-        if parts.query or parts.fragment or "?" in value or "#" in value or "@" in parts.netloc:
-            raise ValueError("must have no query, fragment or user")
-        return value
-
-    @field_validator("client_id")
-    @classmethod
-    def _client_id(cls, value: str) -> str:
-        if not value or not value.isascii() or not value.isprintable():
-            raise ValueError("must be printable ASCII")
-        return value
-
-    @field_validator("client_key_file")
-    @classmethod
-    def _client_key_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not os.access(value, os.R_OK):
-            raise ValueError("the file cannot be read")
-        return value
-
-    @field_validator("client_auth")
-    @classmethod
-    def _client_auth(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value == "private_key_jwt" and info.data.get("client_key_file", ...) is None:
-            raise ValueError("private_key_jwt needs BFF_CLIENT_KEY_FILE")
-        return value
-
-    @field_validator("client_secret")
-    @classmethod
-    def _client_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        method = info.data.get("client_auth")
-        has_key = info.data.get("client_key_file") is not None
-        if value is None and method is None and not has_key:
-            raise ValueError(
-                "is required (or BFF_CLIENT_KEY_FILE, or BFF_CLIENT_AUTH=none for a public client)"
-            )
-        if value is None and method in {
-            "client_secret_basic", "client_secret_post", "client_secret_jwt",
-        }:  # fmt: skip
-            raise ValueError(f"is required by BFF_CLIENT_AUTH={method}")
-        return value
-
-    @field_validator("scopes", mode="before")
-    @classmethod
-    def _scopes(cls, value: object) -> object:
-        scopes = tuple(value.split()) if isinstance(value, str) else strings(value)
-        if "openid" not in scopes:
-            raise ValueError("must contain openid")
-        if any(not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in scopes):
-            raise ValueError("has a character that no scope may have (RFC 6749 3.3)")
-        return scopes
-
-    @field_validator("authorize_params", mode="before")
-    @classmethod
-    def _authorize_params(cls, value: object) -> object:
-        params = parse_json(value, dict, "a JSON object of strings")
-        if taken := RESERVED_AUTHORIZE_PARAMS & params.keys():
-            raise ValueError(f"may not set {', '.join(sorted(taken))}: the service sets it")
-        return params
-
-    @field_validator("id_token_alg")
-    @classmethod
-    def _id_token_alg(cls, value: str, info: ValidationInfo) -> str:
-        secret = info.data.get("client_secret")
-        if value == "HS256" and "client_secret" in info.data:
-            if secret is None:
-                raise ValueError("HS256 needs BFF_CLIENT_SECRET")
-            if len(secret.get_secret_value().encode()) < MIN_SECRET:
-                raise ValueError("HS256 needs a BFF_CLIENT_SECRET of 32 bytes or more (RFC 7518)")
-        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 
@@ -60,7 +60,7 @@ def show(findings: Sequence[Finding]) -> None:
     console = Console(soft_wrap=True)
     for area, members in groupby(findings, lambda finding: finding.area):
         console.print(Text(area, style="bold"))
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table = Table("", "", Column(overflow="fold"), box=None, show_header=False)
         for finding in members:
             table.add_row(
                 Text(finding.grade.value, style=STYLES[finding.grade]),
@@ -69,7 +69,7 @@ def show(findings: Sequence[Finding]) -> None:
             )
             if finding.advice:
                 table.add_row("", "", Text(f"→ {finding.advice}", style=STYLES[finding.grade]))
-        console.print(Padding(table, (0, 0, 1, 2)))
+        console.print(Padding(table, (0, 0, 1, 1), expand=False))
     works = ready(findings)
     console.print("A login can work." if works else "A login cannot work yet.", style="bold")
 

@@ -15,8 +15,11 @@ from urllib.parse import urlencode
 
 from authlib.oauth2 import rfc7636
 
+from bff.oidc.claims_request import BadClaimsError, ClaimsRequest, parse_claims
+
 MAX_PARAMETER = 8192
 PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
+REPEATED = frozenset({"resource"})
 SINGLE = frozenset({"code", "state", "iss", "error", "error_description", "response"})
 MAX_HINT = 512
 MAX_MAX_AGE = 31_536_000
@@ -56,13 +59,20 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the page may ask of a sign-in (OIDC Core 3.1.2.1)."""
+    """What the page may ask of a sign-in (OIDC Core 3.1.2.1, 5.5).
+
+    What is asked by `acr_values`, `max_age` and essential `claims` must come back in the ID token.
+    A `silent` one is made in a hidden frame or a popup: without the user, so with `prompt=none`,
+    and its outcome is told to the page that opened it.
+    """
 
     prompt: str | None = None
     login_hint: str | None = None
     acr_values: str | None = None
     max_age: int | None = None
     ui_locales: str | None = None
+    claims: ClaimsRequest | None = None
+    silent: bool = False
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Options:
@@ -84,9 +94,30 @@ class Options:
         seconds = None if max_age is None else int(max_age)
         if seconds is not None and seconds > MAX_MAX_AGE:
             raise BadOptionError("max_age")
+        if query.get("silent", "") not in {"", "true", "false"}:
+            raise BadOptionError("silent")
+        silent = query.get("silent") == "true"
+        if silent:
+            if prompt not in {None, "none"}:
+                raise BadOptionError("prompt")
+            prompt = "none"
         if prompt == "none" and seconds == 0:
             raise BadOptionError("max_age")
-        return cls(prompt, texts["login_hint"], texts["acr_values"], seconds, texts["ui_locales"])
+        claims = _claims(query.get("claims") or None)
+        # Core 5.5.1.1: what a provider does with both is not specified.
+        if claims is not None and claims.acr_values and texts["acr_values"]:
+            raise BadOptionError("claims")
+        return cls(
+            prompt, texts["login_hint"], texts["acr_values"], seconds, texts["ui_locales"], claims,
+            silent,
+        )  # fmt: skip
+
+
+def _claims(text: str | None) -> ClaimsRequest | None:
+    try:
+        return None if text is None else parse_claims(text)
+    except BadClaimsError:
+        raise BadOptionError("claims") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +142,16 @@ def authorization_parameters(
     options: Options,
     response_mode: str = "query",
     extra: Mapping[str, str] | None = None,
+    resources: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Return the parameters of an authorization request; fixed extras never displace ours."""
+    """Return the parameters of an authorization request; fixed extras never displace ours.
+
+    `resources` are those for which tokens will be asked (RFC 8707 2.1). They are one parameter
+    here, with spaces between them, and `repeated` takes them apart where they are written.
+    """
     # Authlib has no types.
     s256: Callable[[str], str] = rfc7636.create_s256_code_challenge  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    fixed = extra or {}
     optional = {
         "response_mode": None if response_mode == "query" else response_mode,
         "prompt": options.prompt,
@@ -122,9 +159,12 @@ def authorization_parameters(
         "acr_values": options.acr_values,
         "max_age": None if options.max_age is None else str(options.max_age),
         "ui_locales": options.ui_locales,
+        "claims": None if options.claims is None else options.claims.text,
+        "resource": " ".join(dict.fromkeys([*fixed.get("resource", "").split(), *resources]))
+        or None,
     }
     return {
-        **(extra or {}),
+        **fixed,
         **{name: value for name, value in optional.items() if value is not None},
         "response_type": "code",
         "client_id": client_id,
@@ -139,7 +179,15 @@ def authorization_parameters(
 
 def authorization_url(endpoint: str, parameters: Mapping[str, str]) -> str:
     """Return the URL of a request: the endpoint's own query is kept (RFC 6749 3.1)."""
-    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+    written = urlencode(repeated(parameters), doseq=True)
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{written}"
+
+
+def repeated(parameters: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """Return the parameters with those that may come more than once as lists (RFC 8707 2)."""
+    return {
+        name: value.split(" ") if name in REPEATED else value for name, value in parameters.items()
+    }
 
 
 def single_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """How we prove to the provider who we are, as hooks for Authlib's client.
 
 - `client_secret_basic`: both parts form-encoded before base64 (RFC 6749 2.3.1); Authlib's stock
-  form sends them raw.
+  form sends them raw, as some providers want it (BFF_BASIC_AUTH_ENCODING).
 - `client_secret_jwt`, `private_key_jwt` (RFC 7523): the audience is the issuer, as a string, at
   every endpoint (RFC 9126 2, protocol note T7); a new `jti` each time; a minute of life.
+- `tls_client_auth`, `self_signed_tls_client_auth` (RFC 8705 2): the TLS connection proves it, and
+  `client_id` in the form says who is meant.
 - `client_secret_post` and `none`: fields added to the form; Authlib's stock form takes the body
-  apart first, and stumbles over values that are not ASCII.
+  apart first, and stumbles over values that are not ASCII. No field is sent twice (RFC 6749 3.2).
 """
 
 from __future__ import annotations
@@ -13,26 +15,20 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, MutableMapping
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote_plus, urlencode
 from uuid import uuid4
 
 from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import OctKey
 
-from bff.oidc.json import parse_object
+from bff.oidc.client_keys import PrivateKey
 from bff.oidc.keys import OneAlgorithm
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME = 60
-KEY_TYPES: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
-RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-CURVE_ALGORITHM = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 Prepared = tuple[str, MutableMapping[str, str], Any]
-SigningKey = RSAKey | ECKey | OKPKey | OctKey
 
 
 class Client(Protocol):
@@ -45,18 +41,24 @@ class Client(Protocol):
 Hook = Callable[[Client, str, str, MutableMapping[str, str], Any], Prepared]
 
 
-class BadClientKeyError(ValueError):
-    """BFF_CLIENT_KEY_FILE holds no private key that we can sign with."""
-
-
 def choose_method(
-    configured: str | None, *, has_secret: bool, has_key: bool, offered: frozenset[str]
+    configured: str | None,
+    *,
+    has_secret: bool,
+    has_key: bool,
+    offered: frozenset[str],
+    has_certificate: bool = False,
 ) -> str:
     """Return the client authentication method of the contract's table (BFF_CLIENT_AUTH)."""
     if configured is not None:
         return configured
     if has_key:
         return "private_key_jwt"
+    if has_certificate:
+        only_self_signed = (
+            "self_signed_tls_client_auth" in offered and "tls_client_auth" not in offered
+        )
+        return "self_signed_tls_client_auth" if only_self_signed else "tls_client_auth"
     if has_secret:
         only_post = "client_secret_post" in offered and "client_secret_basic" not in offered
         return "client_secret_post" if only_post else "client_secret_basic"
@@ -73,6 +75,16 @@ def basic(
     return uri, headers, body
 
 
+def raw_basic(
+    client: Client, method: str, uri: str, headers: MutableMapping[str, str], body: Any
+) -> Prepared:
+    """Authenticate by HTTP Basic with both parts as they are (RFC 7617 2, in UTF-8)."""
+    del method
+    pair = f"{client.client_id}:{client.client_secret}"
+    headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return uri, headers, body
+
+
 def post(
     client: Client, method: str, uri: str, headers: MutableMapping[str, str], body: Any
 ) -> Prepared:
@@ -85,7 +97,7 @@ def post(
 def public(
     client: Client, method: str, uri: str, headers: MutableMapping[str, str], body: Any
 ) -> Prepared:
-    """Say who we are, without proof (RFC 6749 3.2.1)."""
+    """Say who we are; the proof is the TLS connection, or there is none (RFC 6749 3.2.1)."""
     del method
     return uri, headers, _with_fields(body, {"client_id": client.client_id})
 
@@ -93,12 +105,14 @@ def public(
 PLAIN_METHODS: dict[str, Hook] = {
     "client_secret_basic": basic,
     "client_secret_post": post,
+    "tls_client_auth": public,
+    "self_signed_tls_client_auth": public,
     "none": public,
 }
 
 
 def assertion(
-    issuer: str, key: SigningKey, alg: str, clock: Callable[[], float] = time.time
+    issuer: str, key: PrivateKey | OctKey, alg: str, clock: Callable[[], float] = time.time
 ) -> Hook:
     """Return the hook that signs a fresh client assertion for each request (RFC 7523 2.2)."""
 
@@ -125,50 +139,8 @@ def assertion(
     return sign
 
 
-def load_key(path: Path) -> tuple[SigningKey, str]:
-    """Return the private key in a PEM or JWK file, and the algorithm it signs with.
-
-    Raises BadClientKeyError.
-    """
-    try:
-        data = path.read_bytes()
-        key = _import_jwk(data) if data.lstrip().startswith(b"{") else _import_pem(data)
-    except (OSError, JoseError, ValueError, TypeError, KeyError, AttributeError):
-        raise BadClientKeyError("is no private key in PEM or JWK form") from None
-    if not isinstance(key, RSAKey | ECKey | OKPKey) or not key.is_private:
-        raise BadClientKeyError("is no private key")
-    key.ensure_kid()
-    return key, signing_algorithm(key)
-
-
-def signing_algorithm(key: RSAKey | ECKey | OKPKey) -> str:
-    """Return the JWS algorithm of a key (RFC 7518 3.1, RFC 9864). Raises BadClientKeyError."""
-    if isinstance(key, RSAKey):
-        alg = str(key.get("alg") or "PS256")
-        if alg not in RSA_ALGORITHMS:
-            raise BadClientKeyError("has an alg that we do not sign with")
-        return alg
-    if isinstance(key, ECKey) and key.curve_name in CURVE_ALGORITHM:
-        return CURVE_ALGORITHM[key.curve_name]
-    if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
-        return "EdDSA"
-    raise BadClientKeyError("has a curve that we do not sign with")
-
-
 def _with_fields(body: Any, fields: dict[str, str]) -> str:
-    text = body.decode() if isinstance(body, bytes) else body
-    return f"{text}&{urlencode(fields)}" if text else urlencode(fields)
-
-
-def _import_jwk(data: bytes) -> SigningKey:
-    jwk = parse_object(data)
-    return KEY_TYPES[jwk["kty"]].import_key(jwk)
-
-
-def _import_pem(data: bytes) -> SigningKey:
-    for kind in KEY_TYPES.values():
-        try:
-            return kind.import_key(data)
-        except (JoseError, ValueError, TypeError, AttributeError):
-            continue
-    raise ValueError("pem")
+    text = (body.decode() if isinstance(body, bytes) else body) or ""
+    given = {field.partition("=")[0] for field in text.split("&")}
+    missing = {name: value for name, value in fields.items() if name not in given}
+    return f"{text}&{urlencode(missing)}" if text else urlencode(missing)

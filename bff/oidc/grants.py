@@ -39,13 +39,17 @@ class InvalidGrantError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What was granted. `expires_in` is in seconds; `scope` is None where it is as requested."""
+    """What was granted. `expires_in` is in seconds; `scope` is None where it is as requested.
+
+    `issued_token_type` comes with an exchanged token (RFC 8693 2.2.1).
+    """
 
     access_token: str
     expires_in: float | None
     refresh_token: str | None
     id_token: str | None
     scope: frozenset[str] | None
+    issued_token_type: str | None = None
 
 
 def judge_answer(status: int, body: bytes) -> Grant:
@@ -80,13 +84,14 @@ def judge_answer(status: int, body: bytes) -> Grant:
         raise RefusedError("refresh_token")
     if id_token is not None and not isinstance(id_token, str):
         raise RefusedError("id_token")
-    scope = answer.get("scope")
+    scope, issued = answer.get("scope"), answer.get("issued_token_type")
     return Grant(
         access_token=str(access_token),
         expires_in=_lifetime(answer.get("expires_in")),
         refresh_token=refresh_token,
         id_token=id_token,
         scope=frozenset(scope.split()) if isinstance(scope, str) else None,
+        issued_token_type=issued if isinstance(issued, str) else None,
     )
 
 

@@ -8,6 +8,7 @@ larger than a limit, compressed, or slow.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
@@ -16,6 +17,7 @@ import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc.mtls import tls_context
 
 MAX_BODY = 1_048_576
 DEADLINE = 10.0
@@ -61,14 +63,18 @@ class BoundedTransport(httpx2.AsyncHTTPTransport):
 class ProviderClient:
     """Requests to one provider. Every failure to get an answer is ProviderUnavailableError."""
 
-    def __init__(self, client_id: str, client_secret: str | None) -> None:
+    def __init__(
+        self, client_id: str, client_secret: str | None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._client: Any = AsyncOAuth2Client(
             client_id=client_id,
             client_secret=client_secret or "",
             headers=HEADERS,
             timeout=TIMEOUT,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            transport=BoundedTransport(limits=LIMITS, retries=0, trust_env=False),
+            transport=BoundedTransport(
+                verify=tls or tls_context(), limits=LIMITS, retries=0, trust_env=False
+            ),
             follow_redirects=False,
             trust_env=False,
         )
@@ -81,7 +87,9 @@ class ProviderClient:
         """GET without client authentication."""
         return await self._answer(self._client.get(url, headers=headers, auth=None))
 
-    async def post(self, url: str, form: Mapping[str, str], method: str) -> httpx2.Response:
+    async def post(
+        self, url: str, form: Mapping[str, str | list[str]], method: str
+    ) -> httpx2.Response:
         """POST a form with client authentication `method`."""
         auth = self._client.client_auth(method)
         return await self._answer(self._client.post(url, data=dict(form), auth=auth))

@@ -134,10 +134,15 @@ def unverified_claims(token: str) -> dict[str, Any]:
     return _decoded(token.split(".")[1])
 
 
+def decoded_header(token: str) -> dict[str, Any]:
+    """Return the header of a JWS or JWE, unverified. Raises BadTokenError."""
+    return _decoded(token.partition(".")[0])
+
+
 def _header(token: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2:  # noqa: PLR2004
         raise BadTokenError("malformed")
-    return _decoded(token.partition(".")[0])
+    return decoded_header(token)
 
 
 def _decoded(part: str) -> dict[str, Any]:

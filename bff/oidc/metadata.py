@@ -2,7 +2,9 @@
 
 OIDC Discovery 1.0 section 4.3, RFC 8414: the issuer must be the configured one to the letter; an
 endpoint must be an absolute https URL (http only where the issuer itself is on loopback). A bad
-required endpoint refuses the document; a bad optional one is as if it were not there.
+required endpoint refuses the document; a bad optional one is as if it were not there, unless the
+provider demands that it be used. To a client with a certificate, what `mtls_endpoint_aliases` lists
+are the endpoints (RFC 8705 5).
 """
 
 from __future__ import annotations
@@ -12,12 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bff.oidc.json import is_array
+from bff.oidc.json import is_array, is_object
 
 REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 OPTIONAL = (
     "userinfo_endpoint",
     "end_session_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+)
+ALIASED = (
+    "token_endpoint",
+    "userinfo_endpoint",
     "revocation_endpoint",
     "pushed_authorization_request_endpoint",
 )
@@ -45,6 +53,7 @@ class Metadata:
     pushed_authorization_request_endpoint: str | None
     token_endpoint_auth_methods: frozenset[str]
     promises_iss: bool
+    demands_request_object: bool = False
     ignored: tuple[str, ...] = ()
 
 
@@ -53,10 +62,15 @@ def discovery_url(issuer: str) -> str:
     return issuer.removesuffix("/") + "/.well-known/openid-configuration"
 
 
-def judge_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
-    """Return the usable metadata. Raises BadMetadataError naming the first thing wrong."""
+def judge_metadata(document: Mapping[str, Any], issuer: str, *, mtls: bool = False) -> Metadata:
+    """Return the usable metadata; `mtls`: we show a certificate, so aliases are used.
+
+    Raises BadMetadataError naming the first thing wrong.
+    """
     if document.get("issuer") != issuer:
         raise BadMetadataError("issuer_mismatch")
+    if mtls:
+        document = {**document, **_aliases(document)}
     plain = issuer.startswith("http://")
     required = {name: document.get(name) for name in REQUIRED}
     for name, value in required.items():
@@ -64,6 +78,9 @@ def judge_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
             raise BadMetadataError(f"bad_{name}")
     offered = {name: document.get(name) for name in OPTIONAL if document.get(name) is not None}
     optional = {name: value for name, value in offered.items() if _usable(value, plain=plain)}
+    pushed = optional.get("pushed_authorization_request_endpoint")
+    if document.get("require_pushed_authorization_requests") is True and pushed is None:
+        raise BadMetadataError("no_pushed_authorization_request_endpoint")
     methods = document.get("token_endpoint_auth_methods_supported")
     return Metadata(
         issuer=issuer,
@@ -73,15 +90,23 @@ def judge_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
         userinfo_endpoint=optional.get("userinfo_endpoint"),
         end_session_endpoint=optional.get("end_session_endpoint"),
         revocation_endpoint=optional.get("revocation_endpoint"),
-        pushed_authorization_request_endpoint=optional.get("pushed_authorization_request_endpoint"),
+        pushed_authorization_request_endpoint=pushed,
         token_endpoint_auth_methods=frozenset(
             method for method in methods if isinstance(method, str)
         )
         if is_array(methods)
         else frozenset({"client_secret_basic"}),
         promises_iss=document.get("authorization_response_iss_parameter_supported") is True,
+        demands_request_object=document.get("require_signed_request_object") is True,
         ignored=tuple(sorted(offered.keys() - optional.keys())),
     )
+
+
+def _aliases(document: Mapping[str, Any]) -> dict[str, Any]:
+    aliases = document.get("mtls_endpoint_aliases")
+    if not is_object(aliases):
+        return {}
+    return {name: aliases[name] for name in ALIASED if aliases.get(name) is not None}
 
 
 def _usable(value: object, *, plain: bool) -> bool:

@@ -18,10 +18,13 @@ from typing import Any
 import structlog
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.client_auth import PLAIN_METHODS, assertion, choose_method, load_key
+from bff.oidc.client_auth import PLAIN_METHODS, assertion, choose_method, raw_basic
+from bff.oidc.client_keys import ClientKeys, SigningKey, load_keys
+from bff.oidc.decryption import decrypt, is_encrypted
 from bff.oidc.http import ProviderClient
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import (
+    BadTokenError,
     UnknownKeyError,
     VerificationKey,
     Verified,
@@ -30,6 +33,7 @@ from bff.oidc.keys import (
     verify,
 )
 from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
+from bff.oidc.mtls import TLS_METHODS, ClientCertificate
 from bff.oidc.tokens import Policy
 
 FRESH_FOR = 600.0
@@ -44,7 +48,10 @@ log = structlog.get_logger("bff.provider")
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the provider and we agreed on: the settings that concern one provider."""
+    """What the provider and we agreed on: the settings that concern one provider.
+
+    `resources` are those for which routes want their own tokens (RFC 8707).
+    """
 
     issuer: str
     client_id: str
@@ -56,6 +63,11 @@ class Registration:
     response_mode: str
     fetch_userinfo: bool | None
     policy: Policy
+    certificate: ClientCertificate | None = None
+    raw_basic_auth: bool = False
+    request_object: bool | None = None
+    encryption_required: bool = False
+    resources: tuple[str, ...] = ()
 
 
 @dataclass
@@ -84,14 +96,23 @@ class Provider:
     ) -> None:
         self.registration = registration
         self.issuer = registration.issuer
-        self.client = ProviderClient(registration.client_id, registration.client_secret)
+        certificate = registration.certificate
+        self.client = ProviderClient(
+            registration.client_id,
+            registration.client_secret,
+            None if certificate is None else certificate.context(),
+        )
         for name, hook in PLAIN_METHODS.items():
             self.client.register(name, hook)
-        self.signing_key = None
+        if registration.raw_basic_auth:
+            self.client.register("client_secret_basic", raw_basic)
+        self.keys = ClientKeys()
         if registration.client_key_file is not None:
-            self.signing_key, alg = load_key(registration.client_key_file)
+            self.keys = load_keys(registration.client_key_file)
+        if self.keys.signer is not None:
+            signer = self.keys.signer
             self.client.register(
-                "private_key_jwt", assertion(registration.issuer, self.signing_key, alg)
+                "private_key_jwt", assertion(registration.issuer, signer.key, signer.alg)
             )
         self._static_keys: list[VerificationKey] = []
         if registration.client_secret is not None:
@@ -126,9 +147,30 @@ class Provider:
         return choose_method(
             registration.client_auth,
             has_secret=registration.client_secret is not None,
-            has_key=registration.client_key_file is not None,
+            has_key=self.keys.signer is not None,
+            has_certificate=registration.certificate is not None,
             offered=metadata.token_endpoint_auth_methods,
         )
+
+    def published_keys(self) -> list[dict[str, Any]]:
+        """Return the JWKs of `/bff/jwks.json`; with `x5c` where the certificate must be known."""
+        keys = self.keys.published()
+        certificate = self.registration.certificate
+        if certificate is not None and self.registration.client_auth != TLS_METHODS[0]:
+            jwk = certificate.jwk()
+            if jwk is not None and all(jwk["kid"] != one["kid"] for one in keys):
+                keys.append(jwk)
+        return keys
+
+    def request_signer(self, metadata: Metadata) -> SigningKey | None:
+        """Return the key that signs authorization requests; None where they go unsigned."""
+        wanted = self.registration.request_object
+        if not (metadata.demands_request_object if wanted is None else wanted):
+            return None
+        if self.keys.signer is None:
+            log.error("provider.demands_signed_requests", advice="set BFF_CLIENT_KEY_FILE")
+            raise ProviderUnavailableError("no_key_for_request_object")
+        return self.keys.signer
 
     def start(self) -> None:
         """Begin to keep metadata and keys fresh, in the background."""
@@ -152,8 +194,16 @@ class Provider:
         assert self._metadata is not None
         return self._metadata
 
-    async def verified(self, token: str) -> Verified:
-        """Return a token of this provider's, its signature checked. Raises BadTokenError."""
+    async def verified(self, token: str, *, plain: bool = False) -> Verified:
+        """Return a token of this provider's, opened, its signature checked. Raises BadTokenError.
+
+        `plain`: it need not be encrypted even where ID tokens must be, because it is of another
+        kind, with a registration of its own (userinfo and authorization responses).
+        """
+        if is_encrypted(token):
+            token = decrypt(token, self.keys.decryption)
+        elif self.registration.encryption_required and not plain:
+            raise BadTokenError("not_encrypted")
         alg = self.registration.policy.alg
         if self._static_keys:
             return verify(token, alg, self._static_keys)
@@ -184,7 +234,9 @@ class Provider:
     async def _discover(self) -> None:
         try:
             document = await self._fetch(discovery_url(self.issuer))
-            metadata = judge_metadata(document, self.issuer)
+            metadata = judge_metadata(
+                document, self.issuer, mtls=self.registration.certificate is not None
+            )
         except ProviderUnavailableError as error:
             log.warning("provider.discovery_failed", issuer=self.issuer, reason=error.reason)
             raise

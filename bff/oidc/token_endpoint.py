@@ -10,10 +10,16 @@ import hmac
 from typing import Any
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc.authorization import repeated
 from bff.oidc.grants import BUSY, Grant, RefusedError, judge_answer
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import BadTokenError
 from bff.oidc.provider import Provider
+from bff.oidc.token_target import TokenTarget
+
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ISSUED_ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+EXCHANGED = frozenset({ISSUED_ACCESS, "urn:ietf:params:oauth:token-type:jwt"})
 
 
 async def exchange(provider: Provider, code: str, code_verifier: str, redirect_uri: str) -> Grant:
@@ -29,9 +35,36 @@ async def exchange(provider: Provider, code: str, code_verifier: str, redirect_u
     )
 
 
-async def refresh(provider: Provider, refresh_token: str) -> Grant:
-    """Exchange a refresh token (RFC 6749 6). The scope stays as it was granted."""
-    return await _grant(provider, {"grant_type": "refresh_token", "refresh_token": refresh_token})
+async def refresh(provider: Provider, refresh_token: str, resource: str | None = None) -> Grant:
+    """Redeem a refresh token (RFC 6749 6). The scope stays as it was granted.
+
+    With `resource` the access token is for that one alone (RFC 8707 2.2).
+    """
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    if resource is not None:
+        form["resource"] = resource
+    return await _grant(provider, form)
+
+
+async def exchange_token(provider: Provider, access_token: str, target: TokenTarget) -> Grant:
+    """Exchange the session's access token for one for another target (RFC 8693 2).
+
+    Raises RefusedError also for an answer with a token of another kind than an access token.
+    """
+    asked = {"audience": target.audience, "resource": target.resource, "scope": target.scope}
+    grant = await _grant(
+        provider,
+        {
+            "grant_type": EXCHANGE,
+            "subject_token": access_token,
+            "subject_token_type": ISSUED_ACCESS,
+            "requested_token_type": ISSUED_ACCESS,
+            **{name: value for name, value in asked.items() if value is not None},
+        },
+    )
+    if grant.issued_token_type not in EXCHANGED:
+        raise RefusedError("issued_token_type")
+    return grant
 
 
 async def client_credentials(provider: Provider, scope: str) -> Grant:
@@ -46,7 +79,7 @@ async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) ->
     """Push an authorization request; return its `request_uri` (RFC 9126 2)."""
     metadata = await provider.metadata()
     method = provider.client_auth_method(metadata)
-    response = await provider.client.post(endpoint, parameters, method)
+    response = await provider.client.post(endpoint, repeated(parameters), method)
     if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
         raise ProviderUnavailableError(f"par_{response.status_code}")
     try:
@@ -93,7 +126,7 @@ async def userinfo(
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     claims: dict[str, Any]
     if kind == "application/jwt":
-        verified = await provider.verified(response.text)
+        verified = await provider.verified(response.text, plain=True)
         claims = dict(verified.claims)
         registration = provider.registration
         if claims.get("iss") != provider.issuer:

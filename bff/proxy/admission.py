@@ -5,24 +5,36 @@ In this order, and the first refusal stands:
 1. A request that carries our cookie was made by our own page (CSRF).
 2. The route's kind of sign-in: a session for `user`, one if there is for `optional`.
 3. The session has a usable access token; without one it cannot use routes.
-4. The session has the scopes, claims and `acr` that the route asks for.
+4. The session has the scopes, claims and `acr` that the route asks for, and its user signed in at
+   the provider recently enough.
+5. Where the route wants a token of its own, that is to be had, and has the scopes.
 
-Source: contract, sections 5 and 6.
+Whoever needs a stronger or more recent sign-in is told where: at our login, with what is missing in
+its query. The login sees to it that the session that comes of it really has that.
+
+Source: contract, sections 5 and 6; RFC 9470.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
+
+import structlog
 
 from bff import csrf
 from bff.errors import Code, Problem
+from bff.proxy.challenge import TOO_WEAK, StepUp, bearer_challenge, step_up
+from bff.proxy.headers import Headers
 from bff.proxy.route import Route, Verdict, permits
 from bff.sessions.access import Access
 from bff.sessions.session import Session
 
 LOGIN_URL = "/bff/login"
+UNAUTHORIZED = 401
+
+log = structlog.get_logger("bff.proxy")
 
 
 class Grant(NamedTuple):
@@ -59,25 +71,69 @@ class Admission:
             if route.auth == "user" or route.restricted:
                 raise Problem(Code.UNAUTHENTICATED, "no_session", login_url=LOGIN_URL)
             return Grant(None, None)
-        return self._granted(route, session)
+        return await self._granted(route, session)
 
     async def renew(self, route: Route, session: Session) -> Grant:
-        """Return the grant with tokens that are refreshed now. Raises Problem."""
+        """Return the grant with a token that is got now. Raises Problem."""
+        if route.token is not None:
+            return await self._granted(route, session, force=True)
         renewed = await self._access.fresh(session, force=True)
         if renewed is None:
             raise Problem(Code.UNAUTHENTICATED, "token_refused", login_url=LOGIN_URL)
-        return self._granted(route, renewed)
+        return await self._granted(route, renewed)
 
-    def _granted(self, route: Route, session: Session) -> Grant:
-        tokens = session.tokens
-        if route.restricted:
-            acr = session.claims.get("acr")
-            verdict = permits(route, tokens.scope, session.claims, acr)
-            if verdict is Verdict.FORBIDDEN:
-                raise Problem(Code.FORBIDDEN, "route_policy")
-            if verdict is Verdict.STEP_UP:
-                wanted = quote(route.acr or "", safe="")
-                raise Problem(
-                    Code.STEP_UP_REQUIRED, "acr", login_url=f"{LOGIN_URL}?acr_values={wanted}"
-                )
-        return Grant(session, b"Bearer " + tokens.access_token.encode("ascii"))
+    def step_up(
+        self, route: Route, session: Session | None, status: int, headers: Headers
+    ) -> Problem | None:
+        """Return what to tell where an upstream wants another sign-in (RFC 9470 section 3)."""
+        if status != UNAUTHORIZED or session is None:
+            return None
+        challenge = bearer_challenge(headers)
+        if challenge.get("error") != TOO_WEAK:
+            return None
+        asked = step_up(challenge)
+        # Where the session has it all, the upstream judges otherwise than we do, and whoever
+        # follows the link will be back: an operator must see that.
+        log.info("upstream.step_up", route=route.name, in_vain=self._has(session, asked))
+        return _step_up(asked, "upstream_asks")
+
+    async def _granted(self, route: Route, session: Session, *, force: bool = False) -> Grant:
+        if route.token is None:
+            self._judge(route, session, session.tokens.scope)
+            return Grant(session, b"Bearer " + session.tokens.access_token.encode("ascii"))
+        self._judge(route, session, route.scopes)
+        token = await self._access.upstream_token(session, route.token, force=force)
+        if token is None:
+            raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL)
+        self._judge(route, session, token.scope)
+        return Grant(session, b"Bearer " + token.access_token.encode("ascii"))
+
+    def _judge(self, route: Route, session: Session, granted: frozenset[str]) -> None:
+        if not route.restricted:
+            return
+        claims = session.claims
+        verdict = permits(route, granted, claims, claims.get("acr"), self._age(session))
+        if verdict is Verdict.FORBIDDEN:
+            raise Problem(Code.FORBIDDEN, "route_policy")
+        if verdict is Verdict.STEP_UP:
+            raise _step_up(StepUp(route.acr, route.max_age), "route_policy")
+
+    def _age(self, session: Session) -> float | None:
+        """Return the seconds since the user signed in at the provider, where that is known."""
+        auth_time = session.claims.get("auth_time")
+        if isinstance(auth_time, bool) or not isinstance(auth_time, int | float):
+            return None
+        return self._access.store.clock() - auth_time
+
+    def _has(self, session: Session, asked: StepUp) -> bool:
+        age = self._age(session)
+        return (
+            asked.acr_values is None or session.claims.get("acr") in asked.acr_values.split(" ")
+        ) and (asked.max_age is None or (age is not None and age <= asked.max_age))
+
+
+def _step_up(asked: StepUp, reason: str) -> Problem:
+    query = {"acr_values": asked.acr_values, "max_age": asked.max_age}
+    known = {name: value for name, value in query.items() if value is not None}
+    options = urlencode(known or {"prompt": "login"}, quote_via=quote, safe="")
+    return Problem(Code.STEP_UP_REQUIRED, reason, login_url=f"{LOGIN_URL}?{options}")

@@ -2,9 +2,10 @@
 
 Rules: whatever could tell a backend who is calling, or from where, is dropped before ours is added,
 so that nothing the browser sends, and nothing it names in `Connection`, can stand for it or take it
-away; names that hold `_` are dropped, since some backends read them as `-`; everything else passes,
-byte for byte. Of an answer, what is this origin's own to say is dropped, and no cookie of ours can
-be set. The lists are data; a name is judged once and remembered.
+away; names that hold `_` are dropped, since some backends read them as `-`, and a name with other
+marks (`X.Forwarded.User`) is judged as if they were `-`; everything else passes, byte for byte. Of
+an answer, what is this origin's own to say is dropped, and no cookie of ours can be set. The lists
+are data; a name is judged once and remembered.
 
 Source: contract, section 5; RFC 9110 section 7.6 (connection fields, Via), RFC 9111 section 5.2.
 """
@@ -50,6 +51,7 @@ LOOKED_AT_ANSWER = frozenset(
     {b"connection", b"content-length", b"set-cookie", b"vary", b"cache-control",
      b"surrogate-control"}
 )  # fmt: skip
+AS_HYPHENS = bytes.maketrans(b"!#$%&'*+.^`|~", b"-------------")
 _NO_LENGTH = frozenset({204, 304})
 
 
@@ -105,10 +107,12 @@ def request_headers(
     authorization: bytes | None,
     own_cookies: OwnCookies,
     keep_cookies: bool,
+    let: frozenset[bytes] = frozenset(),
 ) -> Headers:
     """Return the fields of the request to the upstream; framing is left to its client.
 
     `incoming` has lower-case names. `authorization` is the whole value, such as `Bearer ...`.
+    `let` names fields that pass though their family is dropped (`let_through` judged them).
     """
     headers: Headers = [(b"host", caller.host)]
     others: Headers = []
@@ -118,6 +122,8 @@ def request_headers(
             headers.append(field)
         elif judgement == Judgement.LOOK:
             others.append(field)
+        elif let and field[0] in let:
+            headers.append(field)
     via = caller.via
     if others:
         if named := _named_by(others, b"connection"):
@@ -146,10 +152,12 @@ def response_headers(
     with_session: bool,
     cookies: bool,
     own_cookies: OwnCookies,
+    let: frozenset[bytes] = frozenset(),
 ) -> Headers:
     """Return the fields of the answer to the browser. `upstream` has lower-case names.
 
     `with_session` tells that the request carried one: then no shared cache may keep the answer.
+    `let` names fields that pass though they are dropped elsewhere (`let_through` judged them).
     """
     headers: Headers = []
     others: Headers = []
@@ -159,6 +167,8 @@ def response_headers(
             headers.append(field)
         elif judgement == Judgement.LOOK:
             others.append(field)
+        elif let and field[0] in let:
+            headers.append(field)
     named = _named_by(others, b"connection")
     if named:
         headers = [field for field in headers if field[0] not in named]
@@ -186,7 +196,8 @@ def _judge_request(name: bytes) -> Judgement:
         return Judgement.LOOK
     if not name or b"_" in name or name.translate(None, TOKEN):
         return Judgement.DROP
-    if name in REQUEST_NAMES or name.startswith(REQUEST_FAMILIES):
+    folded = name.translate(AS_HYPHENS)
+    if folded in REQUEST_NAMES or folded.startswith(REQUEST_FAMILIES):
         return Judgement.DROP
     return Judgement.PASS
 

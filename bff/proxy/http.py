@@ -22,13 +22,12 @@ from bff.errors import Code, Problem, ProviderUnavailableError
 from bff.proxy.admission import LOGIN_URL, Admission, Grant
 from bff.proxy.browser import Browser
 from bff.proxy.caller import Callers
-from bff.proxy.challenge import bearer_error
+from bff.proxy.challenge import EXPIRED, bearer_error
 from bff.proxy.headers import Headers, OwnCookies, request_headers, response_headers
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route, target
-from bff.proxy.upstream import UpstreamPool
+from bff.proxy.upstreams import Upstreams
 from bff.proxy.wire import (
-    Address,
     ClientGoneError,
     RequestBodyError,
     RequestHead,
@@ -51,6 +50,7 @@ class HttpProxy:
         self,
         access: Access,
         live: LiveSessions,
+        upstreams: Upstreams,
         *,
         own_origin: str,
         allowed_origins: frozenset[str],
@@ -60,7 +60,7 @@ class HttpProxy:
         self._live = live
         self._callers = Callers(own_origin)
         self._own_cookies = OwnCookies(own_cookies)
-        self._pools: dict[Address, UpstreamPool] = {}
+        self._upstreams = upstreams
 
     async def __call__(
         self, route: Route, judged: bytes, scope: Scope, receive: Receive, send: Send
@@ -100,20 +100,15 @@ class HttpProxy:
         finally:
             await response.aclose()
 
-    async def aclose(self) -> None:
-        """Close every connection to an upstream."""
-        await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
-
     async def _fetch(
         self, route: Route, grant: Grant, scope: Scope, browser: Browser, departure: _Departure
     ) -> UpstreamResponse:
         body = await browser.begin()
         response = await self._send(route, grant, scope, body, departure)
-        if (
-            response.status != _UNAUTHORIZED
-            or grant.session is None
-            or bearer_error(response.headers) != "invalid_token"
-        ):
+        if response.status != _UNAUTHORIZED or grant.session is None:
+            return response
+        await self._check_sign_in(route, grant, response)
+        if bearer_error(response.headers) != EXPIRED:
             return response
         if body is not None and (body := browser.repeatable) is None:
             return response
@@ -127,7 +122,16 @@ class HttpProxy:
         if renewed.authorization == grant.authorization:
             return response
         await response.aclose()
-        return await self._send(route, renewed, scope, body, departure)
+        response = await self._send(route, renewed, scope, body, departure)
+        await self._check_sign_in(route, grant, response)
+        return response
+
+    async def _check_sign_in(self, route: Route, grant: Grant, response: UpstreamResponse) -> None:
+        """Raise Problem where the upstream wants another sign-in of the user (RFC 9470)."""
+        problem = self._admission.step_up(route, grant.session, response.status, response.headers)
+        if problem is not None:
+            await response.aclose()
+            raise problem
 
     async def _send(
         self,
@@ -137,18 +141,16 @@ class HttpProxy:
         body: Browser | bytes | None,
         departure: _Departure,
     ) -> UpstreamResponse:
-        pool = self._pools.get(route.upstream)
-        if pool is None:
-            pool = self._pools[route.upstream] = UpstreamPool(route.upstream)
         fields = request_headers(
             scope["headers"],
             self._callers.of(route, scope),
             authorization=grant.authorization,
             own_cookies=self._own_cookies,
             keep_cookies=route.cookies,
+            let=route.pass_request_headers,
         )
         path = target(route, scope["raw_path"], scope["query_string"])
-        return await pool.send(
+        return await self._upstreams.of(route).send(
             RequestHead(scope["method"].encode("ascii"), path, fields),
             body,
             timeout=route.timeout,
@@ -171,6 +173,7 @@ class HttpProxy:
             with_session=with_session,
             cookies=route.cookies,
             own_cookies=self._own_cookies,
+            let=route.pass_response_headers,
         )
         if not response.complete and _streams_events(fields):
             scope["state"][ENDLESS] = True

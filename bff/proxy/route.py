@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from bff.oidc.token_target import TokenTarget
 from bff.proxy.wire import Address
 
 Auth = Literal["user", "optional", "client", "none"]
@@ -25,7 +26,10 @@ class Route:
 
     `prefix` is in the form for matching, without a slash at its end (`b""` is the root);
     `base_path` is that of the upstream's URL, likewise. `claims` holds pairs of a name and the
-    values accepted. `timeout` is in seconds.
+    values accepted. `timeout` is in seconds. `alternates` are further addresses beside `upstream`;
+    `circuit` is after how many failures in a row an address is left out. The headers to pass have
+    names in lower case. `max_age` is in seconds since the user signed in at the provider.
+    `token` is for whom the upstream's access token is, where that is not the session's own.
     """
 
     prefix: bytes
@@ -38,6 +42,21 @@ class Route:
     acr: str | None = None
     cookies: bool = False
     timeout: float = 60.0
+    alternates: tuple[Address, ...] = ()
+    circuit: int | None = None
+    pass_request_headers: frozenset[bytes] = frozenset()
+    pass_response_headers: frozenset[bytes] = frozenset()
+    max_age: int | None = None
+    token: TokenTarget | None = None
+
+    def __hash__(self) -> int:
+        """Cheap, since clients are found by route for every request; no two share a prefix."""
+        return hash(self.prefix)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Everywhere the upstream listens."""
+        return (self.upstream, *self.alternates)
 
     @property
     def name(self) -> str:
@@ -47,7 +66,7 @@ class Route:
     @property
     def restricted(self) -> bool:
         """Whether a session alone is not enough."""
-        return bool(self.scopes or self.claims or self.acr is not None)
+        return bool(self.scopes or self.claims or self.acr is not None or self.max_age is not None)
 
 
 def target(route: Route, raw_path: bytes, query: bytes) -> bytes:
@@ -78,11 +97,17 @@ class Verdict(enum.Enum):
 
 
 def permits(
-    route: Route, granted: frozenset[str], claims: Mapping[str, object], acr: str | None
+    route: Route,
+    granted: frozenset[str],
+    claims: Mapping[str, object],
+    acr: str | None,
+    age: float | None = None,
 ) -> Verdict:
     """Return whether a session may use a route.
 
-    `granted` are the scopes of its access token. What no new sign-in would mend comes first.
+    `granted` are the scopes of its access token; `age` is in seconds since its user signed in at
+    the provider (`auth_time`), None if that is not known. What no new sign-in would mend comes
+    first.
     """
     if not route.scopes <= granted:
         return Verdict.FORBIDDEN
@@ -94,6 +119,8 @@ def permits(
         if not any(_same(one, other) for one in values for other in accepted):
             return Verdict.FORBIDDEN
     if route.acr is not None and acr != route.acr:
+        return Verdict.STEP_UP
+    if route.max_age is not None and (age is None or age > route.max_age):
         return Verdict.STEP_UP
     return Verdict.OK
 

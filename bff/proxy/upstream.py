@@ -26,8 +26,10 @@ from bff.proxy.wire import (
     IDEMPOTENT,
     Address,
     RequestHead,
+    UpstreamConnectTimeoutError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
+    UpstreamUnreachableError,
     encode_head,
 )
 
@@ -79,6 +81,7 @@ class UpstreamPool:
         silence: float | None = None,
         length: int | None = None,
         gone: Callable[[], Awaitable[None]] | None = None,
+        connect_timeout: float | None = None,
     ) -> UpstreamResponse:
         """Send a request and return the response as soon as its head is here.
 
@@ -86,11 +89,12 @@ class UpstreamPool:
         out; `silence` (the same unless given) that between two bytes of the answer. `length` is
         that of a streamed body, None to send it chunked. `gone` is awaited while the exchange lasts
         longer than a moment; when it returns, the exchange is given up. `body` is read from another
-        task, and the response may be here before it has been sent.
+        task, and the response may be here before it has been sent. `connect_timeout` shortens the
+        time to connect in.
 
-        Raises UpstreamUnavailableError, UpstreamTimeoutError, UpstreamProtocolError;
-        ClientGoneError after `gone`; RequestBodyError, or whatever `body` raises; ValueError for a
-        head that cannot be sent.
+        Raises UpstreamUnavailableError, UpstreamTimeoutError, UpstreamProtocolError, and of the
+        first two a subclass where nothing was sent; ClientGoneError after `gone`; RequestBodyError,
+        or whatever `body` raises; ValueError for a head that cannot be sent.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -111,9 +115,9 @@ class UpstreamPool:
             except UpstreamUnavailableError:
                 if connection.answered or connection.body_begun or head.method not in IDEMPOTENT:
                     raise
-            connection = await self._connect(loop, exchange)
+            connection = await self._connect(loop, exchange, connect_timeout)
         else:
-            connection = await self._acquire(loop, exchange)
+            connection = await self._acquire(loop, exchange, connect_timeout)
         return await self._exchange(connection, exchange)
 
     async def aclose(self) -> None:
@@ -171,13 +175,13 @@ class UpstreamPool:
         return None
 
     async def _acquire(
-        self, loop: asyncio.AbstractEventLoop, exchange: Exchange
+        self, loop: asyncio.AbstractEventLoop, exchange: Exchange, connect_timeout: float | None
     ) -> UpstreamConnection:
         """Open a connection, or wait for one; a connection that was waited for is fresh enough."""
         if self._closed:
             raise UpstreamUnavailableError("the pool is closed")
         if len(self._connections) + self._opening < self._max_connections:
-            return await self._connect(loop, exchange)
+            return await self._connect(loop, exchange, connect_timeout)
         waiter = _Waiter(loop.create_future(), exchange.started + exchange.timeout)
         self._waiters.append(waiter)
         self._start_sweep(loop)
@@ -187,8 +191,10 @@ class UpstreamPool:
             self._give_back(waiter)
             raise
         if connection is None:
-            return await self._connect(loop, exchange, counted=True)
-        return connection if connection.usable else await self._connect(loop, exchange)
+            return await self._connect(loop, exchange, connect_timeout, counted=True)
+        if connection.usable:
+            return connection
+        return await self._connect(loop, exchange, connect_timeout)
 
     def _give_back(self, waiter: _Waiter) -> None:
         granted = waiter.granted
@@ -209,12 +215,17 @@ class UpstreamPool:
                 granted.set_result(None)
 
     async def _connect(
-        self, loop: asyncio.AbstractEventLoop, exchange: Exchange, *, counted: bool = False
+        self,
+        loop: asyncio.AbstractEventLoop,
+        exchange: Exchange,
+        connect_timeout: float | None,
+        *,
+        counted: bool = False,
     ) -> UpstreamConnection:
         """Open a connection. It counts from here on, whether it comes about or not."""
         self._opening += not counted
         address = self.address
-        limit = min(self._connect_timeout, exchange.timeout)
+        limit = min(self._connect_timeout, exchange.timeout, connect_timeout or exchange.timeout)
         try:
             async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(
@@ -225,14 +236,14 @@ class UpstreamPool:
                     server_hostname=address.host if self._ssl is not None else None,
                 )
         except TimeoutError:
-            raise UpstreamTimeoutError(f"no connection within {limit:g} s") from None
+            raise UpstreamConnectTimeoutError(f"no connection within {limit:g} s") from None
         except (OSError, ValueError) as error:
-            raise UpstreamUnavailableError(
+            raise UpstreamUnreachableError(
                 f"no connection: {type(error).__name__}: {error}"
             ) from error
         else:
             if not connection.usable:
-                raise UpstreamUnavailableError("the connection was closed as soon as it was open")
+                raise UpstreamUnreachableError("the connection was closed as soon as it was open")
             self._connections.add(connection)
         finally:
             self._opening -= 1

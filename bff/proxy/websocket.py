@@ -1,13 +1,13 @@
-"""Carries a WebSocket to its upstream: two handshakes, then messages both ways.
+"""Carries a WebSocket to its upstream: two handshakes, then bytes both ways.
 
 Rules: the browser's handshake is admitted like any request; the upstream's comes first, so that its
-refusal is the browser's, status and all; whole messages pass, text as text and binary as binary;
-one end's close code becomes the other's; when the session ends, wherever that is, both ends are
-closed, the browser's with 4401.
+refusal is the browser's, status and all, and so are its subprotocol and its compression; then the
+two connections are one, frame by frame (`relay`); when the session ends, wherever that is, both
+ends are closed, the browser's with 4401.
 
-Flow: admission, handshake with the upstream, accept, pump until one side closes.
+Flow: admission, handshake with the upstream, accept, relay until both sides are closed.
 
-Source: RFC 6455 sections 5.5.1, 7.1 and 7.4; contract, section 5.
+Source: RFC 6455 sections 4 and 7; contract, section 5.
 """
 
 from __future__ import annotations
@@ -18,47 +18,56 @@ from contextlib import nullcontext
 
 import structlog
 from starlette.types import Receive, Scope, Send
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import InvalidStatus
 
 from bff.errors import Code, Problem
 from bff.proxy.admission import LOGIN_URL, Admission, Grant
 from bff.proxy.caller import Callers
 from bff.proxy.headers import OwnCookies, request_headers, response_headers
+from bff.proxy.relay import Relay
 from bff.proxy.route import Route, target
-from bff.proxy.websocket_client import connect
-from bff.proxy.wire import TOKEN, UpstreamError, UpstreamTimeoutError
+from bff.proxy.upstreams import Upstreams
+from bff.proxy.websocket_client import RefusedError, UpstreamSocket, connect
+from bff.proxy.websocket_handshake import read_offer
+from bff.proxy.websocket_messages import MessageRelay
+from bff.proxy.wire import UpstreamError, UpstreamTimeoutError
 from bff.sessions.access import Access
 from bff.sessions.live import LiveSessions
+from bff.websocket_server import TUNNEL
 
-SESSION_ENDED = (4401, "session ended")
-NORMAL = 1000
-GOING_AWAY = 1001
-NO_STATUS = 1005
-ABNORMAL = 1006
-BAD_GATEWAY = 1014
-_NEVER_SENT = frozenset({NO_STATUS, ABNORMAL, 1015})
+LOOK_SECONDS = 1.0
 
 log = structlog.get_logger("bff.proxy")
 
 
 class WebSocketProxy:
-    """Serves WebSocket handshakes on routes."""
+    """Serves WebSocket handshakes on routes.
+
+    `max_message` is in bytes; `silence` the seconds after which an end that says nothing, although
+    it is pinged, is taken for gone.
+    """
 
     def __init__(
         self,
         access: Access,
         live: LiveSessions,
+        upstreams: Upstreams,
         *,
         own_origin: str,
         allowed_origins: frozenset[str],
         own_cookies: Iterable[str],
+        max_message: int,
+        silence: float,
     ) -> None:
         self._access = access
         self._live = live
+        self._upstreams = upstreams
         self._admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
         self._callers = Callers(own_origin)
         self._own_cookies = OwnCookies(own_cookies)
+        self._max_message = max_message
+        self._silence = silence
+        self._relays: set[Relay] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(
         self, route: Route, judged: bytes, scope: Scope, receive: Receive, send: Send
@@ -70,120 +79,160 @@ class WebSocketProxy:
         del judged
         grant = await self._admission.admit(route, "GET", scope["headers"])
         await receive()
+        ending = _Ending()
         session = grant.session
-        with nullcontext() if session is None else self._live.watch(session.key) as ended:
+        with nullcontext() if session is None else self._live.follow(session.key, ending.hear):
             if session is not None and await self._access.store.load(session.key) is None:
                 raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL)
             try:
-                upstream = await self._connect(route, grant, scope)
-            except InvalidStatus as refusal:
-                await self._pass_on(refusal, send, with_session=session is not None)
+                upstream = await self._connect(route, grant, scope, receive)
+            except RefusedError as refusal:
+                problem = self._admission.step_up(route, session, refusal.status, refusal.fields)
+                if problem is not None:
+                    raise problem from None
+                await self._pass_on(route, refusal, send, with_session=session is not None)
                 return
+            if upstream is None:
+                return
+            reason = "crashed"
             try:
-                await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
-                await _carry(upstream, receive, send, ended)
+                await _accept(upstream, send)
+                if TUNNEL in scope["extensions"]:
+                    reason = await self._relay(upstream, scope, ending)
+                else:
+                    reason = await self._carry(upstream, receive, send, ending)
+            except BaseException:
+                upstream.transport.abort()
+                raise
             finally:
-                await upstream.close(GOING_AWAY)
+                log.info("websocket.closed", route=route.name, reason=reason)
 
-    async def _connect(self, route: Route, grant: Grant, scope: Scope) -> ClientConnection:
+    async def _connect(
+        self, route: Route, grant: Grant, scope: Scope, receive: Receive
+    ) -> UpstreamSocket | None:
+        """Return the upstream's socket, None where the browser left meanwhile."""
+        try:
+            offer = read_offer(scope["headers"], extensions=TUNNEL in scope["extensions"])
+        except ValueError:
+            raise Problem(Code.BAD_REQUEST, "malformed_subprotocol") from None
         fields = request_headers(
             scope["headers"],
             self._callers.of(route, scope),
             authorization=grant.authorization,
             own_cookies=self._own_cookies,
             keep_cookies=route.cookies,
+            let=route.pass_request_headers,
         )
-        try:
-            return await connect(
-                route.upstream,
-                target(route, scope["raw_path"], scope["query_string"]),
-                fields,
-                _subprotocols(scope),
-                timeout=route.timeout,
+        path = target(route, scope["raw_path"], scope["query_string"])
+        opening = asyncio.create_task(
+            self._upstreams.attempt(
+                route,
+                lambda address, seconds: connect(address, path, fields, offer, timeout=seconds),
+                answers=(RefusedError,),
             )
+        )
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((opening, gone), return_when=asyncio.FIRST_COMPLETED)
+            return await opening if opening.done() else None
         except UpstreamError as error:
             kind = type(error).__name__
             log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
             if isinstance(error, UpstreamTimeoutError):
                 raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
             raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
+        finally:
+            opening.cancel()
+            gone.cancel()
+            await asyncio.gather(opening, gone, return_exceptions=True)
 
-    async def _pass_on(self, refusal: InvalidStatus, send: Send, *, with_session: bool) -> None:
+    async def _relay(self, upstream: UpstreamSocket, scope: Scope, ending: _Ending) -> str:
+        """Carry bytes until both connections are closed; return what ended it."""
+        relay = Relay(
+            max_message=self._max_message,
+            deflate=upstream.agreement.deflate is not None,
+            silence=self._silence,
+        )
+        relay.upstream.connection_made(upstream.transport)
+        scope["extensions"][TUNNEL](relay.browser)
+        upstream.transport.set_protocol(relay.upstream)
+        upstream.transport.resume_reading()
+        if upstream.transport.is_closing():
+            relay.upstream.connection_lost(None)
+        elif upstream.early:
+            relay.upstream.data_received(upstream.early)
+        ending.tell(relay)
+        self._relays.add(relay)
+        self._look_later()
+        try:
+            await relay.finished
+        finally:
+            self._relays.discard(relay)
+        return relay.reason
+
+    async def _carry(
+        self, upstream: UpstreamSocket, receive: Receive, send: Send, ending: _Ending
+    ) -> str:
+        relay = MessageRelay(upstream, self._max_message)
+        ending.tell(relay)
+        await relay.run(receive, send)
+        return relay.reason
+
+    async def _pass_on(
+        self, route: Route, refusal: RefusedError, send: Send, *, with_session: bool
+    ) -> None:
         """Answer the handshake as the upstream did."""
-        answer = refusal.response
+        status = refusal.status
         fields = response_headers(
-            [
-                (name.lower().encode("ascii"), value.encode("latin-1"))
-                for name, value in answer.headers.raw_items()
-            ],
-            answer.status_code,
+            refusal.fields,
+            status,
             with_session=with_session,
             cookies=False,
             own_cookies=self._own_cookies,
+            let=route.pass_response_headers,
         )
         fields = [field for field in fields if field[0] != b"content-length"]
-        await send(
-            {
-                "type": "websocket.http.response.start",
-                "status": answer.status_code,
-                "headers": fields,
-            }
-        )
-        await send({"type": "websocket.http.response.body", "body": bytes(answer.body or b"")})
+        await send({"type": "websocket.http.response.start", "status": status, "headers": fields})
+        await send({"type": "websocket.http.response.body", "body": refusal.body})
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._relays:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Look for silent ends: one timer for all, and none while there is no WebSocket."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for relay in tuple(self._relays):
+            relay.look(now)
+        self._look_later()
 
 
-async def _carry(
-    upstream: ClientConnection, receive: Receive, send: Send, ended: asyncio.Event | None
-) -> None:
-    """Pass messages both ways until a side closes, or the session ends; then close the other."""
-    up = asyncio.create_task(_to_upstream(upstream, receive))
-    down = asyncio.create_task(_to_browser(upstream, send))
-    over = asyncio.create_task((ended or asyncio.Event()).wait())
-    try:
-        await asyncio.wait((up, down, over), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (up, down, over):
-            task.cancel()
-        left, *_ = await asyncio.gather(up, down, over, return_exceptions=True)
-    if isinstance(left, tuple):
-        code, reason = left
-        await upstream.close(NORMAL if code in _NEVER_SENT else code, reason)
-        return
-    code, reason = SESSION_ENDED if ended is not None and ended.is_set() else _closing(upstream)
-    await send({"type": "websocket.close", "code": code, "reason": reason})
+class _Ending:
+    """Hears of the end of a session, also before there is a relay to tell."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._relay: Relay | MessageRelay | None = None
+
+    def hear(self, kind: str, _reason: str) -> None:
+        if kind == "ended":
+            self._ended = True
+            if self._relay is not None:
+                self._relay.end_session()
+
+    def tell(self, relay: Relay | MessageRelay) -> None:
+        self._relay = relay
+        if self._ended:
+            relay.end_session()
 
 
-async def _to_upstream(upstream: ClientConnection, receive: Receive) -> tuple[int, str]:
-    """Pass the browser's messages on; return how it closed."""
-    while True:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            return message.get("code", NO_STATUS), message.get("reason") or ""
-        text = message.get("text")
-        await upstream.send(message["bytes"] if text is None else text)
-
-
-async def _to_browser(upstream: ClientConnection, send: Send) -> None:
-    """Pass the upstream's messages on until it closes."""
-    while True:
-        data = await upstream.recv()
-        if isinstance(data, str):
-            await send({"type": "websocket.send", "text": data})
-        else:
-            await send({"type": "websocket.send", "bytes": data})
-
-
-def _closing(upstream: ClientConnection) -> tuple[int, str]:
-    """Return how the browser's side is closed, after the upstream's is."""
-    state = upstream.protocol
-    close = state.close_rcvd or state.close_sent
-    if close is None:
-        return BAD_GATEWAY, "the connection was lost"
-    return (NORMAL if close.code in _NEVER_SENT else close.code), close.reason
-
-
-def _subprotocols(scope: Scope) -> list[str]:
-    offered: list[str] = [name for name in scope.get("subprotocols", ()) if name]
-    if any(name.encode("latin-1", "replace").translate(None, TOKEN) for name in offered):
-        raise Problem(Code.BAD_REQUEST, "malformed_subprotocol")
-    return offered
+async def _accept(upstream: UpstreamSocket, send: Send) -> None:
+    subprotocol, deflate = upstream.agreement
+    await send(
+        {
+            "type": "websocket.accept",
+            "subprotocol": None if subprotocol is None else subprotocol.decode("ascii"),
+            "headers": [] if deflate is None else [(b"sec-websocket-extensions", deflate)],
+        }
+    )

@@ -37,6 +37,14 @@ class UpstreamTimeoutError(UpstreamError):
     """No connection, no head of the answer, or no next byte of it, in the time allowed."""
 
 
+class UpstreamUnreachableError(UpstreamUnavailableError):
+    """No connection: nothing of the request was sent."""
+
+
+class UpstreamConnectTimeoutError(UpstreamTimeoutError):
+    """No connection in the time allowed: nothing of the request was sent."""
+
+
 class UpstreamProtocolError(UpstreamError):
     """The upstream sent what HTTP/1.1 does not allow, or what it leaves open to two readings."""
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import structlog
 
 from bff.errors import StoreUnavailableError
+from bff.oidc.token_target import TokenTarget
 from bff.sessions import names
 from bff.sessions.client_token import ClientToken
 from bff.sessions.cookies import Cookie
 from bff.sessions.refresh import Refresher
-from bff.sessions.session import Session
+from bff.sessions.session import Session, UpstreamToken
 from bff.sessions.store import SessionStore
+from bff.sessions.upstream_tokens import UpstreamTokens
 
 log = structlog.get_logger("bff.access")
 
@@ -21,12 +23,18 @@ class Access:
     """Finds the session of a request and keeps it usable."""
 
     def __init__(
-        self, cookie: Cookie, store: SessionStore, refresher: Refresher, client_token: ClientToken
+        self,
+        cookie: Cookie,
+        store: SessionStore,
+        refresher: Refresher,
+        client_token: ClientToken,
+        upstream_tokens: UpstreamTokens,
     ) -> None:
         self.cookie = cookie
         self.store = store
         self._refresher = refresher
         self._client_token = client_token
+        self._upstream_tokens = upstream_tokens
 
     async def session(
         self, headers: Sequence[tuple[bytes, bytes]], *, slide: bool = True
@@ -51,6 +59,12 @@ class Access:
     async def fresh(self, session: Session, *, force: bool = False) -> Session | None:
         """Return the session with a usable access token; None where it has none any more."""
         return await self._refresher.fresh(session, force=force)
+
+    async def upstream_token(
+        self, session: Session, target: TokenTarget, *, force: bool = False
+    ) -> UpstreamToken | None:
+        """Return the session's token for one upstream alone; None where the session has ended."""
+        return await self._upstream_tokens.get(session, target, force=force)
 
     async def client_token(self) -> str:
         """Return the service's own access token, for routes with `auth: client`."""

@@ -31,7 +31,8 @@ redis.call('SET', KEYS[1], time .. ' ' .. ARGV[1], 'EX', ARGV[2])
 class Login:
     """What must be remembered of an authorization request until its answer comes.
 
-    `max_age` and `acr_values` are what was asked of the provider, to be checked on return.
+    `max_age`, `acr_values`, `essential` (claims) and `sub` are what was asked of the provider, to
+    be checked on return. A `silent` one was begun in a hidden frame or a popup.
     `replaces` is the key of the session that the browser had: the callback is reached from another
     site, where a Strict cookie is not sent.
     `started_at` is when it was kept, in seconds since the epoch by the clock of Redis: the one
@@ -45,17 +46,26 @@ class Login:
     max_age: int | None = None
     acr_values: str | None = None
     replaces: str | None = None
+    essential: tuple[str, ...] = ()
+    sub: str | None = None
+    silent: bool = False
     started_at: float = 0.0
 
     def dump(self) -> bytes:
-        """Return the login as bytes to seal."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        """Return the login as bytes to seal, without what is as usual."""
+        unusual = {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None and value is not False and value != ()
+        }
+        return json.dumps(unusual, separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, plain: bytes, started_at: float) -> Self:
         """Return the login that `dump` wrote."""
         kept: dict[str, Any] = json.loads(plain)
         kept["started_at"] = started_at
+        kept["essential"] = tuple(kept.get("essential", ()))
         return cls(**kept)
 
 

@@ -22,7 +22,7 @@ the new one: it will say `invalid_grant`, and the session ends. No order of step
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
@@ -47,6 +47,10 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 SESSION_PAUSE = 10.0
 OF_THE_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
+
+Done = Callable[[Session], bool]
+Act = Callable[[Session], Awaitable[Session | None]]
+Renewed = Callable[[Session, Grant], Session]
 
 log = structlog.get_logger("bff.refresh")
 
@@ -104,6 +108,11 @@ class Refresher:
                 raise ProviderUnavailableError(error.reason) from None
             return self._stale(session, error.reason)
 
+    @property
+    def resting(self) -> bool:
+        """Whether the provider failed just now, and is left alone."""
+        return self._clock() < self._closed_until
+
     async def aclose(self) -> None:
         """Wait for the refreshes in flight: their tokens must not be lost."""
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
@@ -119,6 +128,20 @@ class Refresher:
         return session
 
     async def _refresh(self, seen: Session) -> Session | None:
+        old = seen.tokens
+
+        def done(current: Session) -> bool:
+            new = current.tokens
+            return (new.access_token, new.obtained_at) != (old.access_token, old.obtained_at)
+
+        return await self.exclusively(seen, done, self._ask)
+
+    async def exclusively(self, seen: Session, done: Done, act: Act) -> Session | None:
+        """Act on a session while nobody else renews any of its tokens; return what became of it.
+
+        `act` gets the record as Redis has it once the lease is held, unless it is `done` by then.
+        Raises ProviderUnavailableError where the lease is not to be had, and what `act` does.
+        """
         lease = Lease(self._redis, seen.key)
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
         with self._live.watch_change(seen.key) as changed:
@@ -129,46 +152,61 @@ class Refresher:
                     await asyncio.wait_for(changed.wait(), POLL_SECONDS)
                 changed.clear()
                 current = await self._store.reload(seen.key)
-                if current is None or current.generation != seen.generation:
+                if current is None or done(current):
                     return current
         async with lease.held():
             current = await self._store.reload(seen.key)
-            if current is None or current.generation != seen.generation:
+            if current is None or done(current):
                 return current
-            return await self._ask(current)
+            return await act(current)
 
     async def _ask(self, session: Session) -> Session | None:
+        try:
+            return await self.redeem(session, self._renewed)
+        except RefusedError as error:
+            if error.reason not in OF_THE_CLIENT:
+                self._refused(session, error.reason)
+            raise
+
+    async def redeem(
+        self, session: Session, renewed: Renewed, resource: str | None = None
+    ) -> Session | None:
+        """Redeem the refresh token, and save what `renewed` makes of the session and the grant.
+
+        For `resource`, where one is named. Only to be called by who holds the lease. None means
+        that the session has ended. Raises RefusedError, ProviderUnavailableError.
+        """
         assert session.tokens.refresh_token is not None
         try:
-            grant = await token_endpoint.refresh(self._provider, session.tokens.refresh_token)
-            tokens = await self._judge(session, grant)
+            grant = await token_endpoint.refresh(
+                self._provider, session.tokens.refresh_token, resource
+            )
+            await self._judge(session, grant)
         except InvalidGrantError:
             return await self._lost(session, EndReason.REVOKED)
         except BadTokenError as error:
             if error.reason == "sub_changed":
                 return await self._lost(session, EndReason.WRONG_USER)
-            self._refused(session, f"id_token_{error.reason}")
             raise RefusedError(f"id_token_{error.reason}") from None
         except RefusedError as error:
             if error.reason in OF_THE_CLIENT:
-                self._failed(error.reason)
-            else:
-                self._refused(session, error.reason)
+                self.failed(error.reason)
             raise
         except ProviderUnavailableError as error:
-            self._failed(error.reason)
+            self.failed(error.reason)
             raise
         self._pause = self._closed_until = 0.0
-        fresh = session.with_tokens(tokens)
-        if await self._save(fresh):
+        fresh = renewed(session, grant)
+        if await self.save(fresh):
             log.info("session.refreshed", session=session.display_id)
             return fresh
         log.info("session.refresh_too_late", session=session.display_id)
-        if tokens.refresh_token is not None and await self._store.reload(session.key) is None:
-            await self._revoke(tokens.refresh_token)
+        refresh_token = fresh.tokens.refresh_token
+        if refresh_token is not None and await self._store.reload(session.key) is None:
+            await self._revoke(refresh_token)
         return await self._store.reload(session.key)
 
-    async def _save(self, fresh: Session) -> bool:
+    async def save(self, fresh: Session) -> bool:
         """Save, and try again while Redis is away: the old refresh token may be spent already."""
         deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
         while True:
@@ -179,25 +217,28 @@ class Refresher:
                     raise
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _judge(self, session: Session, grant: Grant) -> Tokens:
-        now = self._clock()
-        old = session.tokens
+    async def _judge(self, session: Session, grant: Grant) -> None:
         if grant.id_token is not None:
             check_refreshed_id_token(
                 await self._provider.verified(grant.id_token),
                 self._provider.registration.policy,
-                now,
+                self._clock(),
                 sub=session.sub,
-                login_claims=unverified_claims(old.id_token),
+                login_claims=unverified_claims(session.tokens.id_token),
                 access_token=grant.access_token,
             )
-        return Tokens.granted(
-            access_token=grant.access_token,
-            expires_in=grant.expires_in,
-            refresh_token=grant.refresh_token or old.refresh_token,
-            id_token=grant.id_token or old.id_token,
-            scope=old.scope if grant.scope is None else grant.scope,
-            now=now,
+
+    def _renewed(self, session: Session, grant: Grant) -> Session:
+        old = session.tokens
+        return session.with_tokens(
+            Tokens.granted(
+                access_token=grant.access_token,
+                expires_in=grant.expires_in,
+                refresh_token=grant.refresh_token or old.refresh_token,
+                id_token=grant.id_token or old.id_token,
+                scope=old.scope if grant.scope is None else grant.scope,
+                now=self._clock(),
+            )
         )
 
     async def _lost(self, session: Session, reason: EndReason) -> Session | None:
@@ -214,7 +255,8 @@ class Refresher:
         except (RefusedError, ProviderUnavailableError) as error:
             log.warning("token.revocation_failed", reason=error.reason)
 
-    def _failed(self, reason: str) -> None:
+    def failed(self, reason: str) -> None:
+        """Note that the provider fails: it is left alone for a growing while."""
         self._pause = min(max(FIRST_PAUSE, self._pause * 2), LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
         log.warning("session.refresh_failed", reason=reason, pause=self._pause)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from bff.sessions.device import Device
@@ -54,14 +54,40 @@ class Tokens:
 
     def expired(self, now: float) -> bool:
         """Whether the access token is past its time."""
-        return self.expires_at is not None and now >= self.expires_at
+        return _expired(self.expires_at, now)
 
     def due(self, now: float) -> bool:
         """Whether the access token is about to end, so that it should be refreshed."""
-        if self.expires_at is None:
-            return False
-        lifetime = self.expires_at - self.obtained_at
-        return self.expires_at - now < min(REFRESH_AHEAD, lifetime / 5)
+        return _due(self.obtained_at, self.expires_at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamToken:
+    """An access token for one upstream alone. It is `exchanged` where the session's own was."""
+
+    access_token: str
+    obtained_at: float
+    expires_at: float | None
+    scope: frozenset[str]
+    exchanged: bool
+
+    def expired(self, now: float) -> bool:
+        """Whether it is past its time."""
+        return _expired(self.expires_at, now)
+
+    def due(self, now: float) -> bool:
+        """Whether it is about to end, so that the next one should be asked for."""
+        return _due(self.obtained_at, self.expires_at, now)
+
+
+def _expired(expires_at: float | None, now: float) -> bool:
+    return expires_at is not None and now >= expires_at
+
+
+def _due(obtained_at: float, expires_at: float | None, now: float) -> bool:
+    if expires_at is None:
+        return False
+    return expires_at - now < min(REFRESH_AHEAD, (expires_at - obtained_at) / 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +96,8 @@ class Session:
 
     `key` is the hash of the session id: the id itself is known to the browser alone. `generation`
     counts the writes of the record, for compare-and-set. `claims` are those of the ID token and the
-    userinfo answer. `sid` is the session at the provider, where it names one.
+    userinfo answer. `sid` is the session at the provider, where it names one. `upstream_tokens` are
+    for routes that want their own, by the name of what they were asked for.
     """
 
     key: str
@@ -84,6 +111,7 @@ class Session:
     last_used_at: float
     ends_at: float
     device: Device
+    upstream_tokens: Mapping[str, UpstreamToken] = field(default_factory=dict[str, UpstreamToken])
 
     @property
     def display_id(self) -> str:
@@ -104,30 +132,54 @@ class Session:
         return now - self.last_used_at >= min(TOUCH_EVERY, idle_timeout / 4)
 
     def with_tokens(self, tokens: Tokens) -> Self:
-        """Return the session as it is after a refresh."""
-        return replace(self, tokens=tokens, generation=self.generation + 1)
+        """Return the session after a refresh: what was exchanged for the old token is dropped."""
+        kept = {name: one for name, one in self.upstream_tokens.items() if not one.exchanged}
+        return replace(self, tokens=tokens, upstream_tokens=kept, generation=self.generation + 1)
+
+    def with_upstream_token(
+        self, name: str, token: UpstreamToken, refresh_token: str | None
+    ) -> Self:
+        """Return the session with a token for an upstream, and the refresh token there is now."""
+        now = token.obtained_at
+        kept = {other: one for other, one in self.upstream_tokens.items() if not one.expired(now)}
+        return replace(
+            self,
+            tokens=replace(self.tokens, refresh_token=refresh_token),
+            upstream_tokens={**kept, name: token},
+            generation=self.generation + 1,
+        )
 
     def dump(self) -> bytes:
         """Return the part of the record that is sealed: everything but the bookkeeping."""
         tokens = self.tokens
-        facts = json.dumps(
-            [
-                self.iss, self.sub, self.sid, self.claims, self.created_at, self.ends_at,
-                tokens.obtained_at, tokens.expires_at, " ".join(sorted(tokens.scope)),
-                self.device.address, self.device.browser,
-            ],
-            separators=(",", ":"),
-        ).encode()  # fmt: skip
-        packed = pack((tokens.access_token, tokens.refresh_token, tokens.id_token))
-        return len(facts).to_bytes(FACTS_LENGTH, "big") + facts + packed
+        facts: list[Any] = [
+            self.iss, self.sub, self.sid, self.claims, self.created_at, self.ends_at,
+            tokens.obtained_at, tokens.expires_at, " ".join(sorted(tokens.scope)),
+            self.device.address, self.device.browser,
+        ]  # fmt: skip
+        packed = [tokens.access_token, tokens.refresh_token, tokens.id_token]
+        if self.upstream_tokens:
+            facts.append({"upstream_tokens": [
+                [name, one.obtained_at, one.expires_at, " ".join(sorted(one.scope)), one.exchanged]
+                for name, one in self.upstream_tokens.items()
+            ]})  # fmt: skip
+            packed += [one.access_token for one in self.upstream_tokens.values()]
+        written = json.dumps(facts, separators=(",", ":")).encode()
+        return len(written).to_bytes(FACTS_LENGTH, "big") + written + pack(packed)
 
     @classmethod
     def parse(cls, plain: bytes, key: str, generation: int, last_used_at: float) -> Self:
         """Return the session that `dump` wrote."""
         end = FACTS_LENGTH + int.from_bytes(plain[:FACTS_LENGTH], "big")
         (iss, sub, sid, claims, created_at, ends_at, obtained_at, expires_at, scope,
-         address, browser) = json.loads(plain[FACTS_LENGTH:end])  # fmt: skip
-        access, refresh, id_token = unpack(plain[end:])
+         address, browser, *more) = json.loads(plain[FACTS_LENGTH:end])  # fmt: skip
+        access, refresh, id_token, *others = unpack(plain[end:])
+        upstream_tokens = {
+            name: UpstreamToken(value or "", obtained, expires, frozenset(words.split()), exchanged)
+            for (name, obtained, expires, words, exchanged), value in zip(
+                more[0]["upstream_tokens"] if more else (), others, strict=True
+            )
+        }
         tokens = Tokens(
             access or "", obtained_at, expires_at, refresh, id_token or "", frozenset(scope.split())
         )
@@ -143,6 +195,7 @@ class Session:
             last_used_at,
             ends_at,
             Device(address, browser),
+            upstream_tokens,
         )
 
 

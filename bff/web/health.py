@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Response
-from joserfc.jwk import OctKey
 
 from bff.errors import StoreUnavailableError
 from bff.web.pages import json_answer
@@ -36,10 +33,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/bff/jwks.json")
     async def jwks() -> Response:
-        key = service.provider.signing_key
-        keys: list[dict[str, Any]] = []
-        if key is not None and not isinstance(key, OctKey):
-            keys.append({**key.as_dict(private=False), "use": "sig"})
+        keys = service.provider.published_keys()
         return json_answer({"keys": keys}, headers={"Cache-Control": "public, max-age=300"})
 
     return routes

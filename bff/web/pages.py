@@ -1,7 +1,8 @@
 """How answers of our own look: pages, JSON, redirects, and the security headers of each kind.
 
-A page has no script, one style under a nonce, and is never framed. JSON can be read by this origin
-alone. Nothing of ours is ever stored by a cache.
+A page has no script, one style under a nonce, and is never framed; but for the one that tells its
+opener how a silent sign-in went. JSON can be read by this origin alone. Nothing of ours is ever
+stored by a cache.
 """
 
 from __future__ import annotations
@@ -39,18 +40,25 @@ def page(
     *,
     headers: Mapping[str, str] | None = None,
     ancestors: str = "'none'",
+    script: bool = False,
     **values: object,
 ) -> Response:
-    """Return a page made of a template. `ancestors` says who may frame it (CSP Level 3)."""
+    """Return a page made of a template. `ancestors` says who may frame it (CSP Level 3).
+
+    With `script` the one that the template has may run.
+    """
     nonce = secrets.token_urlsafe(16)
     body = TEMPLATES.get_template(template).render(nonce=nonce, **values)
     framing = {"X-Frame-Options": "DENY"} if ancestors == "'none'" else {}
+    policy = PAGE_POLICY.format(nonce=nonce, ancestors=ancestors)
+    if script:
+        policy += f"; script-src 'nonce-{nonce}'"
     return Response(
         body,
         status,
         {
             **NO_STORE,
-            "Content-Security-Policy": PAGE_POLICY.format(nonce=nonce, ancestors=ancestors),
+            "Content-Security-Policy": policy,
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Opener-Policy": "same-origin",
             **framing,

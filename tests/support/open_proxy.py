@@ -86,6 +86,7 @@ def open_proxy(
         env = {
             "BFF_ISSUER": f"http://127.0.0.1:{free_port()}",
             "BFF_CLIENT_ID": "nobody",
+            "BFF_CLIENT_AUTH": "none",
             "BFF_ROUTES": json.dumps(table),
             **settings,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -22,13 +23,16 @@ class RawAnswer:
     rest: bytes
 
 
-async def said(base_url: str, data: bytes, patience: float = 8.0) -> bytes:
+async def said(
+    base_url: str, data: bytes, patience: float = 8.0, tls: ssl.SSLContext | None = None
+) -> bytes:
     """Send bytes on a connection of their own; return all that came until the server closed it.
 
-    Raises NoEndError where it stays open for `patience` seconds.
+    `tls` is whom an https server must be certified by. Raises NoEndError where the connection stays
+    open for `patience` seconds.
     """
     parts = urlsplit(base_url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
     heard = bytearray()
     try:
         with suppress(ConnectionError):

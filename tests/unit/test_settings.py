@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from bff.client_settings import RESERVED_AUTHORIZE_PARAMS
 from bff.environment import SECRETS, EnvironmentSource, unknown_variables
 from bff.faults import EXAMPLES, ConfigurationError
-from bff.settings import RESERVED_AUTHORIZE_PARAMS, Settings
+from bff.settings import Settings
 from bff.values import is_loopback
 
 LONG = "0123456789abcdefghijklmnopqrstuv"

@@ -19,6 +19,9 @@ def parser() -> ArgumentParser:
     options.add_argument("--post-logout-redirect-uri", action="append", default=[])
     options.add_argument("--backchannel-logout-uri")
     options.add_argument("--audience", required=True)
+    options.add_argument(
+        "--resource", action="append", default=[], help="a further audience of access tokens"
+    )
     options.add_argument("--access-token-lifetime", type=int, default=300, help="seconds")
     options.add_argument(
         "--rotate",
@@ -45,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
         audience=given.audience,
         lifetimes=Lifetimes(access_token=given.access_token_lifetime),
         rotate=given.rotate,
+        resources=tuple(given.resource),
     )
     uvicorn.run(
         create_provider(config),

@@ -4,7 +4,7 @@ The order matters. Repeated parameters, the client and the redirect URI come fir
 faults are shown on a page: an error is never sent to an address that is not registered. What
 follows is told to the client at its redirect URI.
 
-Sources: RFC 6749 section 4.1, RFC 7636, RFC 9207, OpenID Connect Core 3.1.2.
+Sources: RFC 6749 section 4.1, RFC 7636, RFC 8707, RFC 9207, OpenID Connect Core 3.1.2.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def check_request(parameters: Parameters, config: ProviderConfig) -> Authorizati
     """Judge the parameters. Raises PageError, then AuthorizationError."""
     client, target = _check_target(parameters, config)
     _check_supported(parameters, target)
+    if not all(map(config.knows, parameters.resources)):
+        raise AuthorizationError(target, "invalid_target", "a resource is not known here")
     if parameters.get("response_type") is None:
         raise AuthorizationError(target, "invalid_request", "response_type is missing")
     if parameters.get("response_type") != "code":

@@ -52,6 +52,7 @@ class ProviderConfig:
     """The whole configuration.
 
     `issuer` is a bare loopback origin; `audience` is what access tokens are for (the API);
+    `resources` are further ones of which tokens may be asked (RFC 8707, RFC 8693);
     `rotate` decides whether a refresh token is replaced at every use.
     """
 
@@ -60,6 +61,7 @@ class ProviderConfig:
     audience: str
     lifetimes: Lifetimes = Lifetimes()
     rotate: bool = True
+    resources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is not loopback, and clients that share an id. Raises ValueError."""
@@ -67,6 +69,10 @@ class ProviderConfig:
             raise ValueError(f"the issuer must be a bare http loopback origin: {self.issuer}")
         if len({client.client_id for client in self.clients}) != len(self.clients):
             raise ValueError("two clients share a client_id")
+
+    def knows(self, audience: str) -> bool:
+        """Say whether tokens are issued for this one."""
+        return audience == self.audience or audience in self.resources
 
     def client(self, client_id: str | None) -> Client | None:
         """Return the client registered under `client_id`, if any."""

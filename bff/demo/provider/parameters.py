@@ -1,5 +1,7 @@
 """Request parameters as RFC 6749 section 3.1 wants them: one value each, empty means absent.
 
+Only `resource` may come more than once (RFC 8707 section 2).
+
 Everything is limited before it is parsed, so that no input is too large or too odd for an answer
 of 4xx: size of query and body, number of parameters, strict UTF-8.
 """
@@ -35,6 +37,7 @@ class Parameters:
 
     values: dict[str, str]
     repeated: frozenset[str] = frozenset()
+    resources: tuple[str, ...] = ()
 
     def get(self, name: str) -> str | None:
         """Return the one value of `name`, or None where it is absent, empty or repeated."""
@@ -54,10 +57,12 @@ def parse_parameters(raw: bytes) -> Parameters:
         )
     except ValueError as error:
         raise BadParametersError("The request cannot be read.") from error
+    resources = tuple(value for name, value in pairs if name == "resource" and value)
+    pairs = [(name, value) for name, value in pairs if name != "resource"]
     names = [name for name, _ in pairs]
     repeated = frozenset(name for name in names if names.count(name) > 1)
     values = {name: value for name, value in pairs if value and name not in repeated}
-    return Parameters(values, repeated)
+    return Parameters(values, repeated, resources)
 
 
 async def read_query(request: Request) -> Parameters:

@@ -2,7 +2,11 @@
 
 Each grant is a function that answers one `grant_type`. Whoever calls has authenticated first.
 
-Sources: RFC 6749 sections 4.1.3, 4.4, 5 and 6; RFC 7636; RFC 7009; OpenID Connect Core 3.1.3, 12.
+A refresh may name the resource that its access token is for, and an access token may be exchanged
+for one for another audience; neither must be asked for at the sign-in.
+
+Sources: RFC 6749 sections 4.1.3, 4.4, 5 and 6; RFC 7636; RFC 7009; RFC 8693; RFC 8707; OpenID
+Connect Core 3.1.3, 12.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ if TYPE_CHECKING:
     from bff.demo.provider.config import Client
     from bff.demo.provider.state import ProviderState
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", EXCHANGE)
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
@@ -43,9 +49,11 @@ async def token(state: ProviderState, request: Request) -> Response:
         answer = _refresh(state, client, form)
     elif grant_type == "client_credentials":
         answer = _client_credentials(state, client, form)
+    elif grant_type == EXCHANGE:
+        answer = _exchange(state, client, form)
     else:
         raise OAuthError("unsupported_grant_type", "This grant_type is not supported.")
-    state.counters[f"token_requests.{grant_type}"] += 1
+    state.counters[f"token_requests.{grant_type.rpartition(':')[2]}"] += 1
     return JSONResponse(answer, headers=NO_STORE)
 
 
@@ -87,12 +95,8 @@ def _redeem_code(state: ProviderState, client: Client, form: Parameters) -> dict
 def _refresh(state: ProviderState, client: Client, form: Parameters) -> dict[str, object]:
     value = _required(form, "refresh_token")
     grant = state.grants.redeem_refresh_token(value, client.client_id)
-    scopes = grant.scopes
-    if (narrowed := form.get("scope")) is not None:
-        scopes = tuple(dict.fromkeys(narrowed.split()))
-        if not set(scopes) <= set(grant.scopes):
-            raise OAuthError("invalid_scope", "The scope is wider than what was granted.")
-    answer = _answer(state, grant, scopes)
+    scopes = _narrowed(form, grant.scopes)
+    answer = _answer(state, grant, scopes, _audience(state, form.resources))
     # A refreshed ID token carries no nonce (OpenID Connect Core section 12.2).
     answer["id_token"] = id_token(state, grant, str(answer["access_token"]), nonce=None)
     answer["refresh_token"] = state.grants.use_up(value)
@@ -108,9 +112,46 @@ def _client_credentials(
     return _answer(state, grant, scopes)
 
 
-def _answer(state: ProviderState, grant: Grant, scopes: tuple[str, ...]) -> dict[str, object]:
+def _exchange(state: ProviderState, client: Client, form: Parameters) -> dict[str, object]:
+    """Give a token for another audience for a live access token of the same client (RFC 8693)."""
+    subject = _required(form, "subject_token")
+    if {_required(form, "subject_token_type"), form.get("requested_token_type") or ACCESS} != {
+        ACCESS
+    }:
+        raise OAuthError("invalid_request", "Only access tokens are exchanged here.")
+    claims = state.keys.verify(subject, "at+jwt")
+    grant = None if claims is None else state.grants.grant_of_access_token(str(claims["jti"]))
+    if claims is None or grant is None or grant.client_id != client.client_id:
+        raise OAuthError("invalid_request", "The subject_token is not good, or not this client's.")
+    wanted = (*form.resources, *([form.values["audience"]] if "audience" in form.values else ()))
+    scopes = _narrowed(form, tuple(str(claims["scope"]).split()))
     return {
-        "access_token": access_token(state, grant, scopes),
+        **_answer(state, grant, scopes, _audience(state, wanted)),
+        "issued_token_type": ACCESS,
+    }
+
+
+def _narrowed(form: Parameters, granted: tuple[str, ...]) -> tuple[str, ...]:
+    scope = form.get("scope")
+    if scope is None:
+        return granted
+    scopes = tuple(dict.fromkeys(scope.split()))
+    if not set(scopes) <= set(granted):
+        raise OAuthError("invalid_scope", "The scope is wider than what was granted.")
+    return scopes
+
+
+def _audience(state: ProviderState, wanted: tuple[str, ...]) -> str | None:
+    if len(set(wanted)) > 1 or not all(map(state.config.knows, wanted)):
+        raise OAuthError("invalid_target", "The target is not known, or there are several.")
+    return wanted[0] if wanted else None
+
+
+def _answer(
+    state: ProviderState, grant: Grant, scopes: tuple[str, ...], audience: str | None = None
+) -> dict[str, object]:
+    return {
+        "access_token": access_token(state, grant, scopes, audience),
         "token_type": "Bearer",
         "expires_in": state.config.lifetimes.access_token,
         "scope": " ".join(scopes),

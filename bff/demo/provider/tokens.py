@@ -21,8 +21,10 @@ LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 ID_TOKEN_CLAIMS = frozenset({"name", "preferred_username", "roles"})
 
 
-def access_token(state: ProviderState, grant: Grant, scopes: tuple[str, ...]) -> str:
-    """Issue an access token for the configured audience."""
+def access_token(
+    state: ProviderState, grant: Grant, scopes: tuple[str, ...], audience: str | None = None
+) -> str:
+    """Issue an access token for an audience, the configured one unless another is named."""
     now = state.now()
     jti = state.random_token()
     user = find_user(grant.sub)
@@ -30,7 +32,7 @@ def access_token(state: ProviderState, grant: Grant, scopes: tuple[str, ...]) ->
     claims: dict[str, object] = {
         "iss": state.config.issuer,
         "sub": grant.sub,
-        "aud": state.config.audience,
+        "aud": audience or state.config.audience,
         "client_id": grant.client_id,
         "iat": now,
         "exp": now + state.config.lifetimes.access_token,

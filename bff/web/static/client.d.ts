@@ -96,11 +96,8 @@ export interface SessionOptions {
  */
 export function session(options?: SessionOptions): Promise<Session>;
 
-/** Parameters of OpenID Connect Core 3.1.2.1, and where to come back to. */
-export interface LoginOptions {
-  /** A path or URL on this page's origin. Default: where the page is now, fragment included. */
-  returnTo?: string | URL | undefined;
-  prompt?: 'none' | 'login' | 'consent' | 'select_account' | (string & {}) | undefined;
+/** What is passed to the provider: parameters of OpenID Connect Core 3.1.2.1 and 5.5. */
+export interface SignInOptions {
   loginHint?: string | undefined;
   /** Space separated. */
   acrValues?: string | undefined;
@@ -108,10 +105,55 @@ export interface LoginOptions {
   maxAge?: number | undefined;
   /** Space separated BCP 47 tags. */
   uiLocales?: string | undefined;
+  /** Claims asked for by name; what is essential in `id_token` must come back. */
+  claims?: { readonly id_token?: object; readonly userinfo?: object } | undefined;
 }
 
-/** Leaves the page to sign in. Throws `TypeError` when `returnTo` is on another origin. */
+export interface LoginOptions extends SignInOptions {
+  /** A path or URL on this page's origin. Default: where the page is now, fragment included. */
+  returnTo?: string | URL | undefined;
+  /** That of a `BffError`: it asks for the sign-in that was missing. */
+  loginUrl?: string | undefined;
+  prompt?: 'none' | 'login' | 'consent' | 'select_account' | 'create' | (string & {}) | undefined;
+}
+
+/**
+ * Leaves the page to sign in. Throws `TypeError` when `returnTo` or `loginUrl` is on another
+ * origin.
+ */
 export function login(options?: LoginOptions): void;
+
+export interface SilentLoginOptions extends SignInOptions {
+  /** In a small window instead of a hidden frame: call it from a click. Default: `false`. */
+  popup?: boolean | undefined;
+  /** Milliseconds to wait. Default: 15,000. */
+  timeout?: number | undefined;
+}
+
+export interface SilentLogin {
+  /** Whether there is a session now. */
+  readonly authenticated: boolean;
+  /**
+   * Why there is none: the provider needs the user (`login` then), a code of the service's, or no
+   * answer came.
+   */
+  readonly error?:
+    | 'login_required'
+    | 'interaction_required'
+    | 'consent_required'
+    | 'account_selection_required'
+    | 'timeout'
+    | 'blocked'
+    | ErrorCode
+    | (string & {})
+    | undefined;
+}
+
+/**
+ * Tries to sign in without the user, who is signed in at the provider already. Rejects with
+ * `TypeError` on a page of another origin than the service's.
+ */
+export function silentLogin(options?: SilentLoginOptions): Promise<SilentLogin>;
 
 /**
  * Ends the session here, then leaves the page to sign out at the provider as well. Resolves when

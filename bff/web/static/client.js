@@ -19,6 +19,8 @@ const sameOrigin = base.origin === location.origin;
 const mode = sameOrigin ? 'same-origin' : 'cors';
 const credentials = sameOrigin ? 'same-origin' : 'include';
 
+const SILENT_LOGIN = 'bff:silent-login';
+const SILENT_PATIENCE = 15_000; // milliseconds
 const FRAGMENT = 'bff:fragment';
 const LOGIN_LIFETIME = 600_000; // milliseconds; the service forgets a login after as long
 
@@ -76,28 +78,57 @@ export async function session({ slide = true, signal } = {}) {
  * by default where the page is now, fragment included. From another origin than the service's, it
  * comes back to that path on the service's origin, without the fragment.
  *
- * @param {{returnTo?: string | URL, prompt?: string, loginHint?: string, acrValues?: string,
- *   maxAge?: number, uiLocales?: string}} [options] the rest is passed to the provider (OpenID
- *   Connect Core 3.1.2.1)
- * @throws {TypeError} when `returnTo` is on another origin
+ * @param {{returnTo?: string | URL, loginUrl?: string, prompt?: string, loginHint?: string,
+ *   acrValues?: string, maxAge?: number, uiLocales?: string, claims?: object}} [options] `loginUrl`
+ *   is that of a BffError: it asks for the sign-in that was missing. The rest is passed to the
+ *   provider (OpenID Connect Core 3.1.2.1 and 5.5)
+ * @throws {TypeError} when `returnTo` or `loginUrl` is on another origin
  */
-export function login({ returnTo, prompt, loginHint, acrValues, maxAge, uiLocales } = {}) {
+export function login({ returnTo, loginUrl = 'login', ...options } = {}) {
   const target = new URL(returnTo ?? location.href, location.href);
   if (target.origin !== location.origin) throw new TypeError(`returnTo is not on ${location.origin}`);
+  const url = loginAt(loginUrl, { ...options, returnTo: target.pathname + target.search });
   keepFragment(target);
-  const url = new URL('login', base);
-  const query = {
-    return_to: target.pathname + target.search,
-    prompt,
-    login_hint: loginHint,
-    acr_values: acrValues,
-    max_age: maxAge,
-    ui_locales: uiLocales,
-  };
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) url.searchParams.set(name, String(value));
-  }
   location.assign(url);
+}
+
+/**
+ * Tries to sign in without the user, who is signed in at the provider already: in a hidden frame,
+ * or with `popup` in a small window (call it from a click then, or browsers block it). Resolves to
+ * whether there is a session now, and if not, why: `login_required` and its like when the provider
+ * needs the user (call `login` then), a code of the service's, `timeout`, or `blocked` for a popup
+ * that did not open. A session that is there stays when it fails.
+ *
+ * A page's own Content-Security-Policy must let frames lead to the provider (`frame-src`); and a
+ * browser that keeps the provider's cookies from frames answers `login_required` to whoever asks.
+ *
+ * @param {{popup?: boolean, timeout?: number, loginHint?: string, acrValues?: string,
+ *   maxAge?: number, uiLocales?: string, claims?: object}} [options] `timeout` in milliseconds
+ * @returns {Promise<{authenticated: boolean, error?: string}>}
+ * @throws {TypeError} on a page of another origin than the service's: it would not be told
+ */
+export async function silentLogin({ popup = false, timeout = SILENT_PATIENCE, ...options } = {}) {
+  if (!sameOrigin) throw new TypeError(`Only on ${base.origin}`);
+  const url = loginAt('login', { ...options, silent: true });
+  const { opened, close } = popup ? openWindow(url) : openFrame(url);
+  if (!opened) return { authenticated: false, error: 'blocked' };
+  let hear;
+  let timer;
+  try {
+    return await new Promise((resolve) => {
+      hear = ({ source, origin, data }) => {
+        if (source !== opened || origin !== base.origin || data?.type !== SILENT_LOGIN) return;
+        const authenticated = data.authenticated === true;
+        resolve(authenticated ? { authenticated } : { authenticated, error: text(data.error) });
+      };
+      window.addEventListener('message', hear);
+      timer = setTimeout(resolve, timeout, { authenticated: false, error: 'timeout' });
+    });
+  } finally {
+    window.removeEventListener('message', hear);
+    clearTimeout(timer);
+    close();
+  }
 }
 
 /**
@@ -156,6 +187,39 @@ async function tell(response) {
       reportError(fault);
     }
   }
+}
+
+function loginAt(address, options) {
+  const url = ours(address, base);
+  const { returnTo, prompt, loginHint, acrValues, maxAge, uiLocales, claims, silent } = options;
+  const query = {
+    return_to: returnTo,
+    prompt,
+    login_hint: loginHint,
+    acr_values: acrValues,
+    max_age: maxAge,
+    ui_locales: uiLocales,
+    claims: claims && JSON.stringify(claims),
+    silent,
+  };
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  }
+  return url;
+}
+
+function openFrame(url) {
+  const frame = document.createElement('iframe');
+  frame.hidden = true;
+  frame.title = 'Signing in';
+  frame.src = url;
+  document.body.append(frame);
+  return { opened: frame.contentWindow, close: () => frame.remove() };
+}
+
+function openWindow(url) {
+  const opened = window.open(url, '', 'popup,width=480,height=640');
+  return { opened, close: () => opened?.close() };
 }
 
 function ours(input, relativeTo) {

@@ -1,28 +1,24 @@
-"""How we prove to the provider who we are: methods, assertions, and the files that hold keys."""
+"""How we prove to the provider who we are: methods and assertions."""
 
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from bff.oidc.client_auth import (
     ASSERTION_LIFETIME,
     ASSERTION_TYPE,
-    BadClientKeyError,
+    PLAIN_METHODS,
     assertion,
     basic,
     choose_method,
-    load_key,
-    signing_algorithm,
+    raw_basic,
 )
 from bff.oidc.keys import client_secret_key, import_keys, verify
 from tests.support.jose import ec, ed25519, jwk, rsa
@@ -40,6 +36,7 @@ class Me:
 
 
 BASIC, POST = "client_secret_basic", "client_secret_post"
+TLS, SELF_SIGNED = "tls_client_auth", "self_signed_tls_client_auth"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +64,61 @@ def test_the_method_is_that_of_the_contract(
         configured, has_secret=has_secret, has_key=has_key, offered=frozenset(offered)
     )
     assert found == method
+
+
+@pytest.mark.parametrize(
+    ("has_secret", "has_key", "offered", "method"),
+    [
+        (False, False, {TLS, SELF_SIGNED}, TLS),
+        (False, False, {SELF_SIGNED, BASIC}, SELF_SIGNED),
+        (False, False, {BASIC}, TLS),
+        (True, False, {BASIC, SELF_SIGNED}, SELF_SIGNED),
+        (False, True, {TLS}, "private_key_jwt"),
+    ],
+)
+def test_a_certificate_authenticates_unless_there_is_a_key(
+    offered: set[str], method: str, *, has_secret: bool, has_key: bool
+) -> None:
+    """With a key the certificate only binds tokens; else it proves who we are (RFC 8705)."""
+    found = choose_method(
+        None,
+        has_secret=has_secret,
+        has_key=has_key,
+        offered=frozenset(offered),
+        has_certificate=True,
+    )
+    assert found == method
+
+
+@pytest.mark.parametrize("method", [TLS, SELF_SIGNED, "none"])
+def test_a_certificate_needs_no_more_than_our_name(method: str) -> None:
+    """`client_id` goes into the form (RFC 8705 2), nothing into a header."""
+    assert PLAIN_METHODS[method](Me(), "POST", "u", {}, "a=b") == ("u", {}, "a=b&client_id=my-spa")
+
+
+@pytest.mark.parametrize("method", [POST, TLS, "none"])
+def test_no_field_is_sent_twice(method: str) -> None:
+    """A pushed request holds `client_id` already (RFC 6749 3.2 allows each parameter once)."""
+    for body in ("client_id=my-spa&state=s", "state=s&client_id=my-spa", b"client_id=my-spa"):
+        _, _, sent = PLAIN_METHODS[method](Me(), "POST", "u", {}, body)
+        names = [field.partition("=")[0] for field in sent.split("&")]
+        assert len(names) == len(set(names))
+        assert parse_qs(sent)["client_id"] == ["my-spa"]
+
+
+def test_an_assertion_repeats_no_field_either() -> None:
+    """private_key_jwt adds only what is not there yet."""
+    _, _, sent = assertion(ISSUER, ec(), "ES256")(Me(), "POST", "u", {}, "client_id=my-spa&a=b")
+    assert parse_qs(sent)["client_id"] == ["my-spa"]
+    assert parse_qs(sent)["a"] == ["b"]
+
+
+def test_basic_can_be_left_raw() -> None:
+    """For providers that do not decode: the parts go as they are (note T6)."""
+    headers: dict[str, str] = {}
+    raw_basic(Me("a b", "c+d%:\u00e9"), "POST", "u", headers, "b")
+    value = headers["Authorization"].removeprefix("Basic ")
+    assert base64.b64decode(value).decode() == "a b:c+d%:\u00e9"
 
 
 def authorize(client_id: str, client_secret: str) -> str:
@@ -132,77 +184,3 @@ def test_an_assertion_by_secret_names_no_key() -> None:
     sent = assertion(ISSUER, secret_key.key, "HS256")(Me(), "POST", "u", {}, "")[2]
     token = verify(parse_qs(sent)["client_assertion"][0], "HS256", [secret_key])
     assert "kid" not in token.header
-
-
-@pytest.mark.parametrize("form", ["pem", "jwk", "jwk with white space", "encrypted jwk members"])
-@pytest.mark.parametrize(
-    ("key", "alg"),
-    [(rsa(), "PS256"), (ec(), "ES256"), (ec("P-384"), "ES384"), (ec("P-521"), "ES512"),
-     (ed25519(), "EdDSA")],
-    ids=str,
-)  # fmt: skip
-def test_a_private_key_is_loaded(tmp_path: Path, key: Any, alg: str, form: str) -> None:
-    """From PEM or JWK, with the algorithm that it signs with and a name."""
-    text = json.dumps({**key.as_dict(private=True), "use": "sig"}).encode()
-    file = tmp_path / "key"
-    file.write_bytes(
-        {"pem": key.as_pem(private=True), "jwk": text, "jwk with white space": b"\n  " + text}.get(
-            form, text
-        )
-    )
-    loaded, found = load_key(file)
-    assert found == alg
-    assert loaded.is_private
-    assert loaded.kid
-
-
-def test_a_jwk_keeps_its_name_and_algorithm(tmp_path: Path) -> None:
-    """`kid` and, for RSA, `alg` of the file are used."""
-    file = tmp_path / "key"
-    file.write_text(json.dumps({**rsa().as_dict(private=True), "kid": "mine", "alg": "RS384"}))
-    loaded, alg = load_key(file)
-    assert (loaded.kid, alg) == ("mine", "RS384")
-
-
-PRIVATE = rsa().as_dict(private=True)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"", b"nonsense", b"\xff\xfe", b"{", b"{}", b"[]", b'{"kty": 5}', b'{"kty": "RSA"}',
-        b'{"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA", "d": "AA"}',
-        b'{"kty": "oct", "k": "' + b"A" * 64 + b'"}',
-        b'{"kty": "RSA", "kty": "RSA"}',
-        b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        rsa().as_pem(private=False), ec().as_pem(private=False), ed25519().as_pem(private=False),
-        json.dumps(jwk(rsa())).encode(), json.dumps(jwk(ec())).encode(),
-        rsa().as_pem(private=True, password="x"),
-        json.dumps({**PRIVATE, "alg": "none"}).encode(),
-        json.dumps({**PRIVATE, "alg": "HS256"}).encode(),
-        json.dumps({**PRIVATE, "alg": "RSA-OAEP"}).encode(),
-        json.dumps({**PRIVATE, "n": 7}).encode(),
-        ECKey.generate_key("secp256k1").as_pem(private=True),
-        OKPKey.generate_key("X25519").as_pem(private=True),
-    ],
-)  # fmt: skip
-def test_what_is_no_private_key_for_signing_is_refused(tmp_path: Path, data: bytes) -> None:
-    """Public, encrypted, symmetric and malformed keys, and such as cannot sign."""
-    file = tmp_path / "key"
-    file.write_bytes(data)
-    with pytest.raises(BadClientKeyError) as caught:
-        load_key(file)
-    assert str(caught.value).split()[0] in {"is", "has"}
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """A missing file, or a folder, is the same kind of fault."""
-    for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(BadClientKeyError):
-            load_key(path)
-
-
-def test_no_other_kind_of_key_signs() -> None:
-    """A key that is none of the three is refused by name."""
-    with pytest.raises(BadClientKeyError):
-        signing_algorithm(OctKey.generate_key(256))  # type: ignore[arg-type]

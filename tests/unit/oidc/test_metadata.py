@@ -163,3 +163,60 @@ def test_no_document_makes_it_stumble(changes: dict[str, Any]) -> None:
     for name in (*REQUIRED, *OPTIONAL):
         value = getattr(found, name)
         assert value is None or value.startswith("https://")
+
+
+ALIASES = {
+    "token_endpoint": "https://mtls.example.com/token",
+    "revocation_endpoint": "https://mtls.example.com/revoke",
+    "pushed_authorization_request_endpoint": "https://mtls.example.com/par",
+    "userinfo_endpoint": "https://mtls.example.com/userinfo",
+    "authorization_endpoint": "https://mtls.example.com/authorize",
+    "jwks_uri": "https://mtls.example.com/jwks",
+}
+
+
+def test_a_client_with_a_certificate_uses_the_aliases() -> None:
+    """oidcc-client-test-mtls-endpoint-aliases: they replace what we call ourselves (RFC 8705 5)."""
+    plain = judge_metadata(document(mtls_endpoint_aliases=ALIASES), ISSUER)
+    assert "mtls" not in repr(plain)
+    found = judge_metadata(document(mtls_endpoint_aliases=ALIASES), ISSUER, mtls=True)
+    assert found.token_endpoint == ALIASES["token_endpoint"]
+    assert found.revocation_endpoint == ALIASES["revocation_endpoint"]
+    assert found.userinfo_endpoint == ALIASES["userinfo_endpoint"]
+    assert found.pushed_authorization_request_endpoint == "https://mtls.example.com/par"
+    assert (found.authorization_endpoint, found.jwks_uri) == (
+        plain.authorization_endpoint, plain.jwks_uri,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("aliases", [None, {}, [], "x", 7, {"token_endpoint": None}])
+def test_without_aliases_the_ordinary_endpoints_are_used(aliases: object) -> None:
+    """Many providers speak mTLS at their only endpoints."""
+    found = judge_metadata(document(mtls_endpoint_aliases=aliases), ISSUER, mtls=True)
+    assert found == judge_metadata(document(), ISSUER)
+
+
+def test_a_bad_alias_is_not_passed_over() -> None:
+    """Falling back would send the client where its certificate does not count."""
+    bad = {"token_endpoint": "http://mtls.example.com/token"}
+    with pytest.raises(BadMetadataError, match="bad_token_endpoint"):
+        judge_metadata(document(mtls_endpoint_aliases=bad), ISSUER, mtls=True)
+
+
+def test_demanded_pushed_requests_need_an_endpoint() -> None:
+    """A request is never sent openly to a provider that demands PAR (RFC 9126 5)."""
+    demand = {"require_pushed_authorization_requests": True}
+    for endpoint in (None, "http://login.example.com/par", 7):
+        with pytest.raises(BadMetadataError, match="no_pushed_authorization_request_endpoint"):
+            judge_metadata(
+                document(pushed_authorization_request_endpoint=endpoint, **demand), ISSUER
+            )
+    good = document(pushed_authorization_request_endpoint="https://login.example.com/par", **demand)
+    assert judge_metadata(good, ISSUER).pushed_authorization_request_endpoint is not None
+
+
+@pytest.mark.parametrize(("demand", "found"), [(True, True), (False, False), ("true", False)])
+def test_demanded_request_objects_are_seen(demand: object, *, found: bool) -> None:
+    """`require_signed_request_object` (RFC 9101 10.5)."""
+    metadata = judge_metadata(document(require_signed_request_object=demand), ISSUER)
+    assert metadata.demands_request_object is found

@@ -296,7 +296,7 @@ async def test_methods_follow_configuration_and_discovery(
         assert found == method
         await provider.client.post(scripted.url("/x"), {"a": "b"}, found)
         assert field in scripted.last("/x").form
-        assert (provider.signing_key is not None) == (method == "private_key_jwt")
+        assert (provider.keys.signer is not None) == (method == "private_key_jwt")
 
 
 @pytest.fixture

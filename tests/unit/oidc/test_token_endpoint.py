@@ -14,7 +14,7 @@ from bff.oidc import token_endpoint
 from bff.oidc.grants import InvalidGrantError, RefusedError
 from bff.oidc.keys import BadTokenError, import_keys, verify
 from bff.oidc.provider import Provider
-from tests.support.jose import ec, forge, jwk, rsa, sign
+from tests.support.jose import forge, rsa, sign
 from tests.support.our_side import MakeProvider
 from tests.support.scripted_provider import DISCOVERY, Answer, ScriptedProvider
 
@@ -75,8 +75,7 @@ async def test_every_assertion_is_made_anew_for_the_issuer(
     assertions = [
         asked.form["client_assertion"] for asked in scripted.asked if asked.method == "POST"
     ]
-    assert provider.signing_key is not None
-    keys, _ = import_keys({"keys": [jwk(ec(name="client"), kid=provider.signing_key.kid)]})
+    keys, _ = import_keys({"keys": provider.published_keys()})
     claims = [verify(assertion, "ES256", keys).claims for assertion in assertions]
     assert [claim["aud"] for claim in claims] == [scripted.issuer] * 4
     assert len({claim["jti"] for claim in claims}) == 4

@@ -188,6 +188,30 @@ def test_every_member_is_read() -> None:
     assert route.restricted
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_a_route_may_have_several_addresses(several: bool) -> None:
+    """Under one base path, each with its own scheme, host and port."""
+    urls = ["http://a:9000/v1", "https://b/v1/", "http://[::1]/v1"]
+    value = {"upstream": urls} if several else urls
+    [route] = parse_routes({"/x": value})
+    assert route.addresses == (
+        Address("http", "a", 9000), Address("https", "b", 443), Address("http", "::1", 80),
+    )  # fmt: skip
+    assert (route.base_path, route.circuit) == (b"/v1", None)
+
+
+def test_headers_to_pass_and_a_circuit_are_read() -> None:
+    """Names are compared in lower case."""
+    value = {
+        "upstream": "http://u", "circuit": 5, "pass_request_headers": ["X-User-Locale"],
+        "pass_response_headers": ["Clear-Site-Data", "service-worker-allowed"],
+    }  # fmt: skip
+    [route] = parse_routes({"/x": value})
+    assert route.circuit == 5
+    assert route.pass_request_headers == {b"x-user-locale"}
+    assert route.pass_response_headers == {b"clear-site-data", b"service-worker-allowed"}
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -241,6 +265,36 @@ def test_every_member_is_read() -> None:
         ({"/a": {"upstream": "http://u", "timeout": True}}, ["timeout"]),
         ('{"/a": {"upstream": "http://u", "timeout": NaN}}', ["timeout"]),
         ('{"/a": {"upstream": "http://u", "timeout": Infinity}}', ["timeout"]),
+        ({"/a": {"upstream": "http://u", "circuit": 0}}, ["circuit", "1 to"]),
+        ({"/a": {"upstream": "http://u", "circuit": True}}, ["circuit", "failures"]),
+        ({"/a": {"upstream": "http://u", "circuit": 2.5}}, ["circuit", "failures"]),
+        ({"/a": []}, ["upstream", "1 to"]),
+        ({"/a": ["http://u", 5]}, ["upstream", "URL"]),
+        ({"/a": ["http://u", "http://u:80"]}, ["upstream", "twice"]),
+        ({"/a": ["http://u/x", "http://v/y"]}, ["upstream", "same base path"]),
+        ({"/a": ["http://u/x", "http://v"]}, ["upstream", "same base path"]),
+        ({"/a": {"upstream": ["http://u", "http://me@v"]}}, ["user or password"]),
+        ({"/a": [f"http://u{n}" for n in range(65)]}, ["upstream", "64"]),
+        (
+            {"/a": {"upstream": "http://u", "pass_request_headers": "X-User-Locale"}},
+            ["pass_request_headers", "list", "X-User-Locale"],
+        ),
+        (
+            {"/a": {"upstream": "http://u", "pass_request_headers": ["X-User-Locale", "Cookie"]}},
+            ["pass_request_headers", "'Cookie'", "never"],
+        ),
+        (
+            {"/a": {"upstream": "http://u", "pass_request_headers": ["X-Trace"]}},
+            ["'X-Trace'", "passes anyway"],
+        ),
+        (
+            {"/a": {"upstream": "http://u", "pass_request_headers": ["X-User-\u0130"]}},
+            ["pass_request_headers", "never"],
+        ),
+        (
+            {"/a": {"upstream": "http://u", "pass_response_headers": ["Alt-Svc"]}},
+            ["pass_response_headers", "'Alt-Svc'", "Clear-Site-Data"],
+        ),
         ({"/a": {"upstream": "http://u", "auth": "none", "scopes": ["a"]}}, ["scopes", "user"]),
         ({"/a": {"upstream": "http://u", "auth": "client", "acr": "x"}}, ["acr", "user"]),
     ],

@@ -49,7 +49,7 @@ def stub() -> Stub:
 def access(store: SessionStore, stub: Stub) -> Access:
     """The room under test."""
     cookie = session_cookie([SECRET], loopback_http=True, same_site="strict")
-    return Access(cookie, store, stub, stub)  # type: ignore[arg-type]  # stand-ins
+    return Access(cookie, store, stub, stub, stub)  # type: ignore[arg-type]  # stand-ins
 
 
 @pytest.fixture

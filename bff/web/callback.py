@@ -1,0 +1,262 @@
+"""Sign in, second half: `/bff/callback`, with its steps in their one right order.
+
+Nothing is believed before it is verified: the answer is from our provider and for a login that this
+browser began, before its code is redeemed; the ID token before the userinfo answer; all of it, and
+that it is what the login asked for, before there is a session. A failure makes no session, and
+leaves the one that is there.
+
+Source: OIDC Core 3.1.2.5 to 3.1.3.7; RFC 9207.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request, Response
+
+from bff.errors import Code, Problem
+from bff.oidc import front_channel, token_endpoint
+from bff.oidc.authorization import (
+    BadResponseError,
+    check_issuer,
+    granted_code,
+    single_parameters,
+)
+from bff.oidc.grants import Grant, RefusedError
+from bff.oidc.jarm import JWT_MODES
+from bff.oidc.keys import BadTokenError
+from bff.oidc.metadata import Metadata
+from bff.oidc.tokens import IdToken, check_id_token
+from bff.sessions import names
+from bff.sessions.device import Device, browser_in_words
+from bff.sessions.logins import Login
+from bff.sessions.session import Session, Tokens, absolute_end
+from bff.sessions.store import EndReason, LoggedOutError
+from bff.web.pages import page
+from bff.web.service import Service, form_pairs, query_pairs
+from bff.web.silent import done_silently, refused_silently
+
+# The provider tells these of how the user signed in, and only in the ID token.
+SIGN_IN_CLAIMS = frozenset({"acr", "amr", "auth_time"})
+PROTOCOL_CLAIMS = frozenset(
+    {
+        "iss",
+        "aud",
+        "exp",
+        "iat",
+        "nbf",
+        "nonce",
+        "azp",
+        "at_hash",
+        "c_hash",
+        "s_hash",
+        "jti",
+        "sid",
+        "typ",
+        "session_state",
+    }
+)
+
+log = structlog.get_logger("bff.login")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What of the browser's request decides: the answer's parameters, and its login cookie."""
+
+    parameters: Mapping[str, str]
+    browser: str
+
+
+def router(service: Service) -> APIRouter:
+    """Return the routes of the redirect URI."""
+    routes = APIRouter()
+
+    @routes.get("/bff/callback")
+    async def callback(request: Request) -> Response:
+        return await complete(service, request, query_pairs(request))
+
+    @routes.post("/bff/callback")
+    async def callback_form_post(request: Request) -> Response:
+        return await complete(service, request, await form_pairs(request))
+
+    return routes
+
+
+async def complete(service: Service, request: Request, pairs: list[tuple[str, str]]) -> Response:
+    """Answer the browser that comes back: on to where the login leads, or to who waits for it."""
+    silent = request.headers.get("sec-fetch-dest") == "iframe"
+    try:
+        metadata = await service.provider.metadata()
+        caller = await find_answer(service, request, pairs, metadata)
+        login = await take_login(service, caller)
+        silent = silent or login.silent
+        set_cookie = await establish(service, request, metadata, caller, login)
+    except Problem as problem:
+        if not silent:
+            raise
+        return refused_silently(service, problem)
+    answer = done_silently(service) if login.silent else page("hop.html", return_to=login.return_to)
+    answer.headers.append("set-cookie", set_cookie)
+    return answer
+
+
+async def establish(
+    service: Service, request: Request, metadata: Metadata, caller: Caller, login: Login
+) -> str:
+    """Judge the answer step by step; make a session only if every step holds.
+
+    Returns the Set-Cookie of the session.
+    """
+    try:
+        code = granted_code(caller.parameters).code
+        grant = await token_endpoint.exchange(
+            service.provider, code, login.code_verifier, service.redirect_uri
+        )
+        id_token = await judge_id_token(service, grant, login)
+        claims = await gather_claims(service, metadata, grant, id_token)
+    except BadResponseError as error:
+        raise _failed(error.reason) from None
+    except RefusedError as error:
+        raise _failed(f"token_endpoint_{error.reason}") from None
+    except BadTokenError as error:
+        raise _failed(error.reason) from None
+    session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
+    session = new_session(service, request, session_id, grant, id_token, claims)
+    try:
+        await service.store.create(
+            session, issued_at=id_token.issued_at, started_at=login.started_at
+        )
+    except LoggedOutError:
+        await service.revoker.revoke(session)
+        raise _failed("logged_out_meanwhile") from None
+    await end_replaced(service, request, login, caller.browser, session.key)
+    await service.revoker.revoke(*await service.directory.keep_to_limit(session))
+    log.info("login.completed", session=session.display_id)
+    return set_cookie
+
+
+async def find_answer(
+    service: Service, request: Request, pairs: list[tuple[str, str]], metadata: Metadata
+) -> Caller:
+    """Return what `read_answer` does, its refusal as a Problem."""
+    try:
+        return await read_answer(service, request, pairs, metadata)
+    except BadResponseError as error:
+        raise _failed(error.reason) from None
+
+
+async def read_answer(
+    service: Service, request: Request, pairs: list[tuple[str, str]], metadata: Metadata
+) -> Caller:
+    """Read the answer: nothing twice, from our provider, in a browser that began a login."""
+    parameters = single_parameters(pairs)
+    browser = service.login_cookie.read(request.headers.raw)
+    if browser is None and service.provider.registration.response_mode in JWT_MODES:
+        raise BadResponseError("no_login_cookie")  # strangers shall not have us verify signatures
+    answer = await front_channel.incoming(service.provider, parameters, service.clock())
+    check_issuer(answer, issuer=metadata.issuer, promises_iss=metadata.promises_iss)
+    if not answer.get("state"):
+        raise BadResponseError("no_state")
+    if browser is None:
+        raise BadResponseError("no_login_cookie")
+    return Caller(answer, browser)
+
+
+async def take_login(service: Service, caller: Caller) -> Login:
+    """Return the login that this browser began with this `state`; each is found only once."""
+    login = await service.logins.take(caller.browser, caller.parameters["state"])
+    if login is None:
+        log.warning("login.failed", reason="login_unknown")
+        raise Problem(Code.LOGIN_EXPIRED, "login_unknown")
+    if login.iss != service.provider.issuer:
+        raise _failed("login_of_other_issuer")
+    return login
+
+
+async def judge_id_token(service: Service, grant: Grant, login: Login) -> IdToken:
+    """Verify and judge the ID token; there must be one."""
+    if grant.id_token is None:
+        raise BadTokenError("no_id_token")
+    return check_id_token(
+        await service.provider.verified(grant.id_token),
+        service.provider.registration.policy,
+        service.clock(),
+        nonce=login.nonce,
+        access_token=grant.access_token,
+        max_age=login.max_age,
+        acr_values=login.acr_values,
+        asked_at=login.started_at,
+        essential=login.essential,
+        sub=login.sub,
+    )
+
+
+async def gather_claims(
+    service: Service, metadata: Metadata, grant: Grant, id_token: IdToken
+) -> dict[str, Any]:
+    """Return the claims of the ID token, with those of the userinfo answer where it is asked."""
+    claims = {name: value for name, value in id_token.claims.items() if name not in PROTOCOL_CLAIMS}
+    if service.provider.registration.fetch_userinfo is False or metadata.userinfo_endpoint is None:
+        return claims
+    more = await token_endpoint.userinfo(
+        service.provider, metadata.userinfo_endpoint, grant.access_token, id_token.sub
+    )
+    unfit = PROTOCOL_CLAIMS | SIGN_IN_CLAIMS
+    return {name: value for name, value in more.items() if name not in unfit} | claims
+
+
+def new_session(
+    service: Service,
+    request: Request,
+    session_id: str,
+    grant: Grant,
+    id_token: IdToken,
+    claims: dict[str, Any],
+) -> Session:
+    """Return the session of a completed login."""
+    now = service.clock()
+    requested = frozenset(service.provider.registration.scopes)
+    return Session(
+        key=names.session_key(session_id),
+        generation=0,
+        iss=service.provider.issuer,
+        sub=id_token.sub,
+        sid=id_token.sid,
+        claims=claims,
+        tokens=Tokens.granted(
+            access_token=grant.access_token,
+            expires_in=grant.expires_in,
+            refresh_token=grant.refresh_token,
+            id_token=id_token.raw,
+            scope=requested if grant.scope is None else grant.scope,
+            now=now,
+        ),
+        created_at=now,
+        last_used_at=now,
+        ends_at=absolute_end(now, service.settings.session_max_lifetime, id_token.claims),
+        device=Device(request.state.client, browser_in_words(request.headers.get("user-agent"))),
+    )
+
+
+async def end_replaced(
+    service: Service, request: Request, login: Login, browser: str, key: str
+) -> None:
+    """End the sessions that this browser had before: it holds one cookie, so one session."""
+    carried = service.session_cookie.read(request.headers.raw)
+    before = {
+        login.replaces,
+        None if carried is None else names.session_key(carried),
+        await service.logins.latest_session(browser, key),
+    }
+    for old in before - {None, key}:
+        assert old is not None
+        await service.store.end(old, EndReason.REPLACED)
+
+
+def _failed(reason: str) -> Problem:
+    log.warning("login.failed", reason=reason)
+    return Problem(Code.LOGIN_FAILED, reason)
