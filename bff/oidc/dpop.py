@@ -1,0 +1,147 @@
+"""DPoP proofs: tokens that only we can use, since only we hold the key that they are bound to.
+
+Rules: ES256 alone, a key a session; `htu` is the URL without query and fragment; `ath` whenever an
+access token goes with the proof; a fresh `jti` each time; the nonce that the one who is asked gave
+last, for each origin its own, so that the provider's and an upstream's are never mixed up.
+
+Source: RFC 9449 sections 4.2 (proof), 7.1 (with a token), 8 and 9 (nonces), RFC 7638 (thumbprint).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+ALG = "ES256"
+SIZE = 32  # bytes of a private key, a coordinate, and each half of a signature
+MAX_ORIGINS = 256
+MAX_NONCE = 1024
+_NQCHAR = frozenset("!#$%&'()*+,-./:;<=>?@[]^_`{|}~") | frozenset(
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+
+class ProofKey:
+    """A private key for proofs. `secret` is what is kept of it: 32 bytes."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self._key = ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
+
+    @classmethod
+    def generate(cls) -> ProofKey:
+        """Return a new key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return cls(key.private_numbers().private_value.to_bytes(SIZE, "big"))
+
+    @cached_property
+    def jwk(self) -> dict[str, str]:
+        """The public key (RFC 7518 6.2.1)."""
+        numbers = self._key.public_key().public_numbers()
+        x, y = (_base64(value.to_bytes(SIZE, "big")) for value in (numbers.x, numbers.y))
+        return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
+
+    @cached_property
+    def jkt(self) -> str:
+        """The thumbprint that tokens are bound to, and `dpop_jkt` names (RFC 9449 6 and 10)."""
+        return _base64(hashlib.sha256(_json(self.jwk)).digest())
+
+    def proof(
+        self,
+        method: str,
+        url: str,
+        *,
+        now: float,
+        jti: str,
+        access_token: str | None = None,
+        nonce: str | None = None,
+    ) -> str:
+        """Return a proof for one request (RFC 9449 4.2). `jti` must never have been used."""
+        claims: dict[str, str | int] = {
+            "jti": jti, "htm": method, "htu": target_of(url), "iat": int(now),
+        }  # fmt: skip
+        if access_token is not None:
+            claims["ath"] = _base64(hashlib.sha256(access_token.encode("ascii")).digest())
+        if nonce is not None:
+            claims["nonce"] = nonce
+        signed = self._header + b"." + _base64(_json(claims)).encode("ascii")
+        r, s = decode_dss_signature(self._key.sign(signed, ec.ECDSA(hashes.SHA256())))
+        signature = r.to_bytes(SIZE, "big") + s.to_bytes(SIZE, "big")
+        return f"{signed.decode('ascii')}.{_base64(signature)}"
+
+    @cached_property
+    def _header(self) -> bytes:
+        return _base64(_json({"alg": ALG, "jwk": self.jwk, "typ": "dpop+jwt"})).encode("ascii")
+
+
+class Nonces:
+    """The nonce that each origin gave last; bounded, oldest out first (RFC 9449 8.2)."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, str] = OrderedDict()
+
+    def of(self, url: str) -> str | None:
+        """Return the nonce to use at a URL, if its origin ever gave one."""
+        return self._last.get(_origin(url))
+
+    def note(self, url: str, nonce: str | None) -> bool:
+        """Keep what an answer's `DPoP-Nonce` field says; whether it is new and can be used."""
+        if nonce is None or not 0 < len(nonce) <= MAX_NONCE or not _NQCHAR.issuperset(nonce):
+            return False
+        origin = _origin(url)
+        known = self._last.get(origin)
+        self._last[origin] = nonce
+        self._last.move_to_end(origin)
+        if len(self._last) > MAX_ORIGINS:
+            self._last.popitem(last=False)
+        return nonce != known
+
+
+class Prover:
+    """Makes proofs with one key: for a request, with the right nonce, now."""
+
+    def __init__(
+        self, key: ProofKey, nonces: Nonces, clock: Callable[[], float], jti: Callable[[], str]
+    ) -> None:
+        self.key = key
+        self.nonces = nonces
+        self._clock = clock
+        self._jti = jti
+
+    def proof(self, method: str, url: str, access_token: str | None = None) -> str:
+        """Return the value of the `DPoP` field for one request."""
+        return self.key.proof(
+            method,
+            url,
+            now=self._clock(),
+            jti=self._jti(),
+            access_token=access_token,
+            nonce=self.nonces.of(url),
+        )
+
+
+def target_of(url: str) -> str:
+    """Return `htu`: the URL without query and fragment (RFC 9449 4.2)."""
+    return url.partition("#")[0].partition("?")[0]
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
+
+
+def _base64(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
