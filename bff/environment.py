@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 PREFIX = "BFF_"
 SECRETS = frozenset({"secret", "client_secret", "redis_url", "forward_auth_key"})
+PARTED = frozenset({"providers"})
 MEANINGFUL_WHEN_EMPTY = frozenset({"login_rate_limit"})
 
 
@@ -25,6 +26,14 @@ class Unreadable:
     """Stands for the value of a secret whose file cannot be read."""
 
     variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A setting that also has variables for its parts: `BFF_NAME__PART`, by what follows `__`."""
+
+    whole: object
+    single: Mapping[str, str]
 
 
 class EnvironmentSource(PydanticBaseSettingsSource):
@@ -44,8 +53,21 @@ class EnvironmentSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return every value that is set."""
-        values = {name: self._value(name) for name in self.settings_cls.model_fields}
+        values: dict[str, Any] = {
+            name: self._value(name) for name in self.settings_cls.model_fields
+        }
+        for name in PARTED & values.keys():
+            if single := self._single(f"{PREFIX}{name.upper()}__"):
+                values[name] = Parts(values[name], single)
         return {name: value for name, value in values.items() if value is not None}
+
+    def _single(self, prefix: str) -> dict[str, str]:
+        return {
+            variable.removeprefix(prefix): value
+            for layer in reversed(self.layers)
+            for variable, value in layer.items()
+            if variable.startswith(prefix) and value
+        }
 
     def _value(self, name: str) -> str | Unreadable | None:
         variable = PREFIX + name.upper()
@@ -66,4 +88,9 @@ def unknown_variables(environ: Iterable[str], fields: Iterable[str]) -> list[str
     """Name the `BFF_` variables that mean nothing here: most often a slip of the pen."""
     known = {PREFIX + name.upper() for name in fields}
     known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    parted = tuple(f"{PREFIX}{name.upper()}__" for name in PARTED)
+    return sorted(
+        name
+        for name in environ
+        if name.startswith(PREFIX) and name not in known and not name.startswith(parted)
+    )

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from bff.client_settings import ClientSettings
 from bff.environment import PREFIX, EnvironmentSource, Unreadable
 from bff.faults import ConfigurationError, fault_of
+from bff.provider_settings import NamedClient, parse_providers
 from bff.spa.csp import Sources, parse_sources
 from bff.values import is_loopback, origin_of, parse_json, parse_url, strings
 
@@ -42,6 +43,9 @@ class Settings(ClientSettings):
     )
 
     base_url: str
+    providers: Annotated[dict[str, NamedClient], NoDecode, BeforeValidator(parse_providers)] = (
+        Field(default={})
+    )
     redis_url: SecretStr | None = Field(default=None, validate_default=True)
     secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), validate_default=True)
     routes: Annotated[dict[str, Any], NoDecode] = Field(default={})
