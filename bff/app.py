@@ -14,11 +14,11 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff import logs
-from bff.configuration import read_configuration, registration_of, report
+from bff.configuration import read_configuration, registrations_of, report
 from bff.environment import unknown_variables
 from bff.faults import ConfigurationError
 from bff.gate import Gate, Rooms
-from bff.oidc.provider import Provider
+from bff.oidc.provider import Provider, Registration
 from bff.oidc.token_target import resources
 from bff.pages import create_pages
 from bff.proxy.forwarded import TrustedProxies
@@ -35,7 +35,8 @@ from bff.sessions.directory import Directory
 from bff.sessions.embedded import EmbeddedRedis, data_dir, kept_secret
 from bff.sessions.live import LiveSessions
 from bff.sessions.logins import Logins
-from bff.sessions.redis import connect
+from bff.sessions.parties import Parties, Party
+from bff.sessions.redis import Redis, connect
 from bff.sessions.refresh import Refresher
 from bff.sessions.revocation import Revoker
 from bff.sessions.seal import Sealer
@@ -105,8 +106,6 @@ class Application:
         redis_url, secret_values = self._embedded(stack)
         redis = connect(redis_url)
         stack.push_async_callback(redis.aclose)
-        provider = Provider(replace(registration_of(settings), resources=self._resources()))
-        stack.push_async_callback(provider.aclose)
         store = SessionStore(
             redis,
             Sealer(secret_values, "session"),
@@ -121,35 +120,36 @@ class Application:
         signals.add(store.cache)
         live = LiveSessions(store, signals)
         stack.push_async_callback(live.aclose)
-        refresher = Refresher(provider, store, redis, live, self.clock)
-        stack.push_async_callback(refresher.aclose)
-        revoker = Revoker(provider)
-        stack.push_async_callback(revoker.aclose)
+        parties = Parties(
+            {
+                registration.name: self._party(stack, registration, store, redis, live)
+                for registration in registrations_of(settings)
+            }
+        )
         cookie = session_cookie(
             secret_values,
             loopback_http=settings.loopback_http,
             same_site=settings.cookie_samesite,
         )
-        upstream_tokens = UpstreamTokens(provider, store, refresher, self.clock)
-        stack.push_async_callback(upstream_tokens.aclose)
-        access = Access(
-            cookie, store, refresher, ClientToken(provider, self.clock), upstream_tokens
-        )
+        client_token = ClientToken(parties.first.provider, self.clock)
+        access = Access(cookie, store, parties, client_token)
         service = Service(
             settings=settings,
-            provider=provider,
+            parties=parties,
             redis=redis,
             store=store,
             logins=Logins(redis, Sealer(secret_values, "login")),
             access=access,
             directory=Directory(redis, store, settings.max_sessions_per_user),
             live=live,
-            revoker=revoker,
             session_cookie=cookie,
             login_cookie=login_cookie(
                 secret_values,
                 loopback_http=settings.loopback_http,
-                form_post=settings.response_mode.startswith("form_post"),
+                form_post=any(
+                    party.provider.registration.response_mode.startswith("form_post")
+                    for party in parties
+                ),
             ),
             rate_limit=LoginRateLimit(redis, settings.login_rate_limit),
             clock=self.clock,
@@ -175,7 +175,8 @@ class Application:
             max_message=settings.websocket_max_message,
             silence=settings.websocket_idle_timeout,
         )
-        provider.start()
+        for party in parties:
+            party.provider.start()
         signals.start()
         live.start()
         return Rooms(
@@ -184,10 +185,26 @@ class Application:
             routes=table,
             http_proxy=http_proxy,
             websocket_proxy=websocket_proxy,
-            spa=spa_folder(settings, provider),
+            spa=spa_folder(settings, parties),
             dev_server=dev_server(settings),
             trusted=TrustedProxies(settings.trusted_proxies),
         )
+
+    def _party(
+        self,
+        stack: AsyncExitStack,
+        registration: Registration,
+        store: SessionStore,
+        redis: Redis,
+        live: LiveSessions,
+    ) -> Party:
+        provider = Provider(replace(registration, resources=self._resources()))
+        refresher = Refresher(provider, store, redis, live, self.clock)
+        upstream_tokens = UpstreamTokens(provider, store, refresher, self.clock)
+        party = Party(provider, refresher, upstream_tokens, Revoker(provider))
+        for room in (provider, refresher, party.revoker, upstream_tokens):
+            stack.push_async_callback(room.aclose)
+        return party
 
     def _resources(self) -> tuple[str, ...]:
         """Return for what routes ask tokens at the refresh, so that the login grants them."""

@@ -110,6 +110,9 @@ class ClientSettings(BaseSettings):
             "client_secret_basic", "client_secret_post", "client_secret_jwt",
         }:  # fmt: skip
             raise ValueError(f"is required by BFF_CLIENT_AUTH={method}")
+        short = value is not None and len(value.get_secret_value().encode()) < MIN_HS256_SECRET
+        if short and method == "client_secret_jwt":
+            raise ValueError("client_secret_jwt needs 32 bytes or more (RFC 7518 3.2)")
         return value
 
     @field_validator("scopes", mode="before")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from bff.environment import EnvironmentSource
-from bff.faults import EXAMPLES, ConfigurationError, Fault
-from bff.oidc.client_keys import BadClientKeyError, ClientKeys, load_keys
-from bff.oidc.mtls import BadCertificateError, ClientCertificate
+from bff.client_faults import certificate_of, client_faults
+from bff.client_settings import ClientSettings
+from bff.environment import PREFIX, EnvironmentSource
+from bff.faults import ConfigurationError, Fault
 from bff.oidc.provider import Registration
 from bff.oidc.tokens import Policy
+from bff.provider_settings import FIRST
 from bff.proxy.route import Route
 from bff.proxy.route_config import RouteFaults, parse_routes
 from bff.sessions.redis import connect
@@ -57,41 +59,10 @@ def _later_faults(settings: Settings) -> list[Fault]:
             connect(settings.redis_url.get_secret_value())
         except ValueError as error:
             faults.append(Fault("BFF_REDIS_URL", str(error), "redis://:password@redis:6379/0"))
-    return faults + _key_faults(settings) + _certificate_faults(settings)
-
-
-def _key_faults(settings: Settings) -> list[Fault]:
-    keys = ClientKeys()
-    try:
-        if settings.client_key_file is not None:
-            keys = load_keys(settings.client_key_file)
-    except BadClientKeyError as error:
-        return [Fault("BFF_CLIENT_KEY_FILE", str(error), EXAMPLES["client_key_file"])]
-    faults: list[Fault] = []
-    others = (settings.client_secret, settings.client_cert_file, settings.client_auth)
-    alone = settings.client_key_file is not None and others == (None, None, None)
-    if keys.signer is None and (settings.client_auth == "private_key_jwt" or alone):
-        problem = "holds no key for signatures, and nothing else proves who we are"
-        faults.append(Fault("BFF_CLIENT_KEY_FILE", problem, EXAMPLES["client_key_file"]))
-    if keys.signer is None and settings.request_object:
-        problem = "needs a key for signatures in BFF_CLIENT_KEY_FILE"
-        faults.append(Fault("BFF_REQUEST_OBJECT", problem, "false"))
-    if not keys.decryption and settings.id_token_encryption == "required":  # noqa: S105 - a mode
-        problem = "required needs a key for encryption in BFF_CLIENT_KEY_FILE"
-        faults.append(Fault("BFF_ID_TOKEN_ENCRYPTION", problem, "if_present"))
+    faults += client_faults(settings)
+    for name, client in settings.providers.items():
+        faults += client_faults(client, f"{PREFIX}PROVIDERS__{name.upper()}__")
     return faults
-
-
-def _certificate_faults(settings: Settings) -> list[Fault]:
-    certificate = certificate_of(settings)
-    if certificate is None:
-        return []
-    try:
-        certificate.context()
-        certificate.jwk()
-    except BadCertificateError as error:
-        return [Fault("BFF_CLIENT_CERT_FILE", str(error), EXAMPLES["client_cert_file"])]
-    return []
 
 
 def report(error: ConfigurationError) -> str:
@@ -104,17 +75,25 @@ def report(error: ConfigurationError) -> str:
     return "\n".join([head, *blocks])
 
 
-def certificate_of(settings: Settings) -> ClientCertificate | None:
-    """Return our TLS certificate, where there is one."""
-    if settings.client_cert_file is None:
-        return None
-    return ClientCertificate(settings.client_cert_file, settings.client_cert_key_file)
+def registrations_of(settings: Settings) -> list[Registration]:
+    """Return what the settings say of each provider, the first one first."""
+    further = [
+        _registration(settings, client, name, client.label)
+        for name, client in settings.providers.items()
+    ]
+    return [registration_of(settings), *further]
 
 
 def registration_of(settings: Settings) -> Registration:
-    """Return what the settings say of the provider."""
+    """Return what the settings say of the first provider."""
+    return _registration(settings, settings, FIRST, "")
+
+
+def _registration(every: Settings, settings: ClientSettings, name: str, label: str) -> Registration:
     secret = settings.client_secret
     return Registration(
+        name=name,
+        label=label or urlsplit(settings.issuer).hostname or name,
         issuer=settings.issuer,
         client_id=settings.client_id,
         client_secret=None if secret is None else secret.get_secret_value(),
@@ -128,8 +107,8 @@ def registration_of(settings: Settings) -> Registration:
             issuer=settings.issuer,
             client_id=settings.client_id,
             alg=settings.id_token_alg,
-            skew=settings.clock_skew,
-            logout_typ_required=settings.logout_token_typ == "required",  # noqa: S105 - a mode
+            skew=every.clock_skew,
+            logout_typ_required=every.logout_token_typ == "required",  # noqa: S105 - a mode
         ),
         certificate=certificate_of(settings),
         raw_basic_auth=settings.basic_auth_encoding == "raw",

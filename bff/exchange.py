@@ -6,7 +6,9 @@ the event loop; a stream whose first piece is not there yet is announced at the 
 
 Rules: as uvicorn's. A field name that is none, or a control character in a value, is an error of
 the application and nothing is sent; a body is exactly as long as its `Content-Length`, or chunked
-where there is none; HEAD, 204 and 304 have no body; a client that does not read is waited for.
+where there is none; HEAD, 204 and 304 have no body; a client that does not read is waited for. A
+client of HTTP/1.0 knows no chunks: a body without length ends with its connection, which is reset
+where the body is cut short, since nothing else would tell.
 
 Source: ASGI, HTTP connection scope; RFC 9110 sections 5.5, 6.4 and 8.6; RFC 9112 sections 6, 7.1
 and 9.6.
@@ -15,6 +17,8 @@ and 9.6.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -36,6 +40,7 @@ class Exchange(RequestResponseCycle):
 
     _head = b""
     _flushing: asyncio.Handle | None = None
+    _until_closed = False
 
     async def send(self, message: Any) -> None:
         """Take a message of the ASGI application. Raises RuntimeError for one that cannot be."""
@@ -65,7 +70,7 @@ class Exchange(RequestResponseCycle):
                 body = b"%x\r\n%b\r\n" % (len(body), body)
             if not more:
                 body += b"0\r\n\r\n"
-        else:
+        elif not self._until_closed:
             if len(body) > self.expected_content_length:
                 raise RuntimeError("the answer is longer than its Content-Length")
             self.expected_content_length -= len(body)
@@ -83,7 +88,7 @@ class Exchange(RequestResponseCycle):
             self.response_complete = True
             self.message_event.set()
             if not self.keep_alive:
-                self.transport.close()
+                self._close()
             self.on_response()
 
     def _flush(self) -> None:
@@ -104,16 +109,21 @@ class Exchange(RequestResponseCycle):
                 lines += 1
                 if prefix in _FRAMING:
                     closes = self._note_framing(prefix, value) or closes
-        if not self.keep_alive and not closes:
-            pieces.append(b"connection: close\r\n")
-            lines += 1
         if (
             self.chunked_encoding is None
             and status not in _BODILESS
             and self.scope["method"] != "HEAD"
         ):
-            self.chunked_encoding = True
-            pieces.append(b"transfer-encoding: chunked\r\n")
+            if self.scope["http_version"] == "1.0":
+                self.chunked_encoding = self.keep_alive = False
+                self._until_closed = True
+                self._reset_at_close(True)
+            else:
+                self.chunked_encoding = True
+                pieces.append(b"transfer-encoding: chunked\r\n")
+                lines += 1
+        if not self.keep_alive and not closes:
+            pieces.append(b"connection: close\r\n")
             lines += 1
         pieces.append(_LINE_END)
         head = b"".join(pieces)
@@ -121,6 +131,16 @@ class Exchange(RequestResponseCycle):
         if head.translate(None, _IN_VALUES) != _LINE_END * (lines + 1):
             raise RuntimeError("a header value holds a control character")
         return head
+
+    def _close(self) -> None:
+        if self._until_closed:
+            self._reset_at_close(False)
+        self.transport.close()
+
+    def _reset_at_close(self, reset: bool) -> None:
+        """Say how the connection would end now: by a reset, or in order."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
 
     def _note_framing(self, prefix: bytes, value: bytes) -> bool:
         """Note what a field says of framing; return whether the connection ends with it."""

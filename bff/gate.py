@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 PREFLIGHT_HEADERS = "Content-Type, X-CSRF, Accept, If-Match, If-None-Match, Range, X-Request-Id"
 PREFLIGHT_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 WS_POLICY_VIOLATION = 1008
+IDS_AT_ONCE = 256  # random bytes are asked of the system for so many requests together
+ID_BYTES = 16
 REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
 ASKED_BY_PROXY = b"/bff/auth/"  # what follows is the path that the browser asked a proxy for
 
@@ -64,6 +66,9 @@ class Gate:
         self._common = [(b"x-content-type-options", b"nosniff")]
         if not settings.loopback_http:
             self._common.append((b"strict-transport-security", b"max-age=31536000"))
+        self._ours = frozenset(name for name, _ in self._additions(b"", None)) - {b"vary"}
+        self._ours_across = self._ours | _CORS
+        self._ids: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket handshake."""
@@ -74,7 +79,12 @@ class Gate:
         peer = scope.get("client")
         state["client"] = self._rooms.trusted.client(peer[0] if peer else "", forwarded)
         logs.REQUEST_ID.set(request_id)
-        answer = _Answer(send, self._additions(request_id, origin))
+        across = origin is not None and origin in self._origins
+        answer = _Answer(
+            send,
+            self._additions(request_id.encode(), origin if across else None),
+            self._ours_across if across else self._ours,
+        )
         try:
             await self._enter(scope, receive, answer, origin)
         except Problem as problem:
@@ -159,17 +169,25 @@ class Gate:
         forwarded: list[bytes] = []
         origin = None
         for name, value in headers:
-            if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-                request_id = value.decode()
-            elif name == b"x-forwarded-for":
-                forwarded.append(value)
-            elif name == b"origin":
-                origin = value
-        return request_id or secrets.token_hex(16), forwarded, origin
+            if name in _LOOKED_AT:
+                if name == b"x-forwarded-for":
+                    forwarded.append(value)
+                elif name == b"origin":
+                    origin = value
+                elif REQUEST_ID.fullmatch(value):
+                    request_id = value.decode()
+        return request_id or self._new_id(), forwarded, origin
 
-    def _additions(self, request_id: str, origin: bytes | None) -> list[tuple[bytes, bytes]]:
-        added = [*self._common, (b"x-request-id", request_id.encode())]
-        if origin is not None and origin in self._origins:
+    def _new_id(self) -> str:
+        if not self._ids:
+            drawn = os.urandom(IDS_AT_ONCE * ID_BYTES).hex()
+            self._ids = [drawn[at : at + 2 * ID_BYTES] for at in range(0, len(drawn), 2 * ID_BYTES)]
+        return self._ids.pop()
+
+    def _additions(self, request_id: bytes, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+        """Return what every answer has; `origin` is one that may read it from its own pages."""
+        added = [*self._common, (b"x-request-id", request_id)]
+        if origin is not None:
             added += [
                 (b"access-control-allow-origin", origin),
                 (b"access-control-allow-credentials", b"true"),
@@ -180,6 +198,11 @@ class Gate:
         return added
 
 
+_LOOKED_AT = frozenset({b"x-request-id", b"x-forwarded-for", b"origin"})
+_CORS = frozenset(
+    {b"access-control-allow-origin", b"access-control-allow-credentials",
+     b"access-control-expose-headers"}
+)  # fmt: skip
 PREFLIGHT = [
     (b"access-control-allow-methods", PREFLIGHT_METHODS.encode()),
     (b"access-control-allow-headers", PREFLIGHT_HEADERS.encode()),
@@ -188,22 +211,31 @@ PREFLIGHT = [
 
 
 class _Answer:
-    """The way out: adds the common headers to the head of an answer."""
+    """The way out: adds the common headers to the head of an answer.
 
-    def __init__(self, send: Send, additions: list[tuple[bytes, bytes]]) -> None:
+    `ours` names those of them that an answer cannot have otherwise.
+    """
+
+    __slots__ = ("_additions", "_ours", "_send", "complete", "started")
+
+    def __init__(
+        self, send: Send, additions: list[tuple[bytes, bytes]], ours: frozenset[bytes]
+    ) -> None:
         self._send = send
         self._additions = additions
+        self._ours = ours
         self.started = False
         self.complete = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            self.started = True
-            names = {name for name, _ in self._additions if name != b"vary"}
-            kept = [pair for pair in message["headers"] if pair[0] not in names]
-            message = {**message, "headers": kept + self._additions}
-        elif message["type"] in {"websocket.accept", "websocket.close"}:
-            self.started = True
-        elif message["type"] == "http.response.body":
+        kind = message["type"]
+        if kind == "http.response.body":
             self.complete = not message.get("more_body", False)
+        elif kind in {"http.response.start", "websocket.http.response.start"}:
+            self.started = True
+            ours = self._ours
+            kept = [field for field in message["headers"] if field[0] not in ours]
+            message = {"type": kind, "status": message["status"], "headers": kept + self._additions}
+        elif kind in {"websocket.accept", "websocket.close"}:
+            self.started = True
         await self._send(message)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
-from bff.configuration import registration_of
+from bff.configuration import registrations_of
 from bff.oidc.provider import Provider
 from bff.sessions.directory import Directory
 from bff.sessions.embedded import EmbeddedRedis, data_dir, kept_secret
@@ -38,7 +38,18 @@ class Office:
     redis: Redis
     store: SessionStore
     directory: Directory
-    revoker: Revoker
+    revokers: Mapping[str, Revoker]
+
+    @property
+    def issuers(self) -> list[str]:
+        """The issuers of all providers, each once."""
+        clients = (self.settings, *self.settings.providers.values())
+        return list(dict.fromkeys(client.issuer for client in clients))
+
+    async def revoke(self, ended: Sequence[Session]) -> None:
+        """Begin to revoke what ended sessions held, each at its own provider."""
+        for name, revoker in self.revokers.items():
+            await revoker.revoke(*(session for session in ended if session.provider == name))
 
 
 @asynccontextmanager
@@ -53,15 +64,17 @@ async def office(settings: Settings) -> AsyncGenerator[Office]:
     else:
         url, secrets = settings.redis_url.get_secret_value(), settings.secrets
     redis = connect(url)
-    provider = Provider(registration_of(settings))
+    providers = {one.name: Provider(one) for one in registrations_of(settings)}
     lifetimes = Lifetimes(settings.session_idle_timeout, settings.session_max_lifetime)
     store = SessionStore(redis, Sealer(secrets, "session"), lifetimes)
-    revoker = Revoker(provider)
+    revokers = {name: Revoker(provider) for name, provider in providers.items()}
     try:
-        yield Office(settings, redis, store, Directory(redis, store), revoker)
+        yield Office(settings, redis, store, Directory(redis, store), revokers)
     finally:
-        await revoker.aclose()
-        await provider.aclose()
+        for revoker in revokers.values():
+            await revoker.aclose(PATIENCE)
+        for provider in providers.values():
+            await provider.aclose()
         await redis.aclose()
         if embedded is not None:
             embedded.stop()
@@ -70,7 +83,8 @@ async def office(settings: Settings) -> AsyncGenerator[Office]:
 async def chosen(at: Office, sub: str | None) -> list[Session]:
     """Return the sessions of a user, or everybody's, the newest first."""
     if sub is not None:
-        return await at.directory.of_user(at.settings.issuer, sub)
+        of_user = [await at.directory.of_user(issuer, sub) for issuer in at.issuers]
+        return [session for sessions in of_user for session in sessions]
     found = [session async for session in at.directory.everybody()]
     return sorted(found, key=lambda session: session.created_at, reverse=True)
 
@@ -110,7 +124,11 @@ async def end(settings: Settings, display_id: str | None, sub: str | None, *, as
     reason = EndReason.ENDED_BY_OPERATOR
     async with office(settings) as at:
         if sub is not None:
-            ended = await at.store.end_sub(at.settings.issuer, sub, FOR_EVER, reason)
+            ended = [
+                session
+                for issuer in at.issuers
+                for session in await at.store.end_sub(issuer, sub, FOR_EVER, reason)
+            ]
         else:
             keys = [
                 session.key
@@ -118,8 +136,7 @@ async def end(settings: Settings, display_id: str | None, sub: str | None, *, as
                 if display_id is None or session.display_id == display_id
             ]
             ended = await at.store.end_many(keys, reason)
-        await at.revoker.revoke(*ended)
-        await at.revoker.aclose(PATIENCE)
+        await at.revoke(ended)
     number = len(ended)
     sys.stdout.write(json.dumps({"ended": number}) + "\n" if as_json else f"{number} ended\n")
     return number

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from bff.doctor.agreement import agreement_findings
 from bff.doctor.findings import Finding, Grade
 from bff.doctor.tls import examine_tls
 from bff.doctor.trial import try_client
@@ -56,6 +57,7 @@ async def _examine(provider: Provider, redirect_uri: str) -> list[Finding]:
         await key_finding(provider, metadata),
         *client_findings(provider, metadata),
         await try_client(provider, metadata, redirect_uri),
+        *agreement_findings(provider, metadata, document, time.time()),
         *feature_findings(provider.registration, metadata, document),
     ]
 

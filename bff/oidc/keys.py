@@ -134,6 +134,12 @@ def unverified_claims(token: str) -> dict[str, Any]:
     return _decoded(token.split(".")[1])
 
 
+def claimed_issuer(token: str) -> object:
+    """Return what a token that nobody has verified yet says of its issuer. Raises BadTokenError."""
+    _header(token)
+    return _decoded(token.split(".")[1]).get("iss")
+
+
 def decoded_header(token: str) -> dict[str, Any]:
     """Return the header of a JWS or JWE, unverified. Raises BadTokenError."""
     return _decoded(token.partition(".")[0])

@@ -8,6 +8,7 @@ under `mtls_endpoint_aliases` (section 5) are used instead of the ordinary ones:
 from __future__ import annotations
 
 import base64
+import datetime
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +46,14 @@ class ClientCertificate:
             ) from None
         return context
 
+    def expires_at(self) -> datetime.datetime:
+        """Return when the certificate ends, in UTC. Raises BadCertificateError."""
+        return self._chain()[0].not_valid_after_utc
+
     def jwk(self) -> dict[str, Any] | None:
         """Return the certificate as a JWK with `x5c` (RFC 8705 2.2.2); None for other key types."""
-        try:
-            chain = x509.load_pem_x509_certificates(self.file.read_bytes())
-            pem = (
-                chain[0].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            )
-        except (OSError, ValueError, IndexError):
-            raise BadCertificateError("holds no certificate in PEM form") from None
+        chain = self._chain()
+        pem = chain[0].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         for kind in (RSAKey, ECKey, OKPKey):
             try:
                 key = kind.import_key(pem)
@@ -63,6 +63,12 @@ class ClientCertificate:
             x5c = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
             return {**key.as_dict(private=False), "use": "sig", "x5c": x5c}
         return None
+
+    def _chain(self) -> list[x509.Certificate]:
+        try:
+            return x509.load_pem_x509_certificates(self.file.read_bytes())
+        except (OSError, ValueError):
+            raise BadCertificateError("holds no certificate in PEM form") from None
 
 
 def tls_context() -> ssl.SSLContext:

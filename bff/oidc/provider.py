@@ -67,6 +67,8 @@ class Registration:
     raw_basic_auth: bool = False
     request_object: bool | None = None
     encryption_required: bool = False
+    name: str = "default"
+    label: str = ""
     resources: tuple[str, ...] = ()
 
 

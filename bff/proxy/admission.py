@@ -29,7 +29,7 @@ from bff.proxy.challenge import TOO_WEAK, StepUp, bearer_challenge, step_up
 from bff.proxy.headers import Headers
 from bff.proxy.route import Route, Verdict, permits
 from bff.sessions.access import Access
-from bff.sessions.session import Session
+from bff.sessions.session import FIRST_PROVIDER, Session
 
 LOGIN_URL = "/bff/login"
 UNAUTHORIZED = 401
@@ -95,7 +95,7 @@ class Admission:
         # Where the session has it all, the upstream judges otherwise than we do, and whoever
         # follows the link will be back: an operator must see that.
         log.info("upstream.step_up", route=route.name, in_vain=self._has(session, asked))
-        return _step_up(asked, "upstream_asks")
+        return _step_up(session, asked, "upstream_asks")
 
     async def _granted(self, route: Route, session: Session, *, force: bool = False) -> Grant:
         if route.token is None:
@@ -116,7 +116,7 @@ class Admission:
         if verdict is Verdict.FORBIDDEN:
             raise Problem(Code.FORBIDDEN, "route_policy")
         if verdict is Verdict.STEP_UP:
-            raise _step_up(StepUp(route.acr, route.max_age), "route_policy")
+            raise _step_up(session, StepUp(route.acr, route.max_age), "route_policy")
 
     def _age(self, session: Session) -> float | None:
         """Return the seconds since the user signed in at the provider, where that is known."""
@@ -132,8 +132,13 @@ class Admission:
         ) and (asked.max_age is None or (age is not None and age <= asked.max_age))
 
 
-def _step_up(asked: StepUp, reason: str) -> Problem:
-    query = {"acr_values": asked.acr_values, "max_age": asked.max_age}
+def _step_up(session: Session, asked: StepUp, reason: str) -> Problem:
+    query = {
+        "acr_values": asked.acr_values,
+        "max_age": asked.max_age,
+        "prompt": "login" if asked == StepUp() else None,
+        "provider": None if session.provider == FIRST_PROVIDER else session.provider,
+    }
     known = {name: value for name, value in query.items() if value is not None}
-    options = urlencode(known or {"prompt": "login"}, quote_via=quote, safe="")
+    options = urlencode(known, quote_via=quote, safe="")
     return Problem(Code.STEP_UP_REQUIRED, reason, login_url=f"{LOGIN_URL}?{options}")

@@ -49,10 +49,9 @@ class AnswerParser:
             self._spent = False
         self._method = method
         self._response = response
-        self._framing_fields: list[tuple[bytes, bytes]] = []
         self._fault: UpstreamProtocolError | None = None
         self._informational = self._doubt = self._keep_alive = False
-        self._unframed = self._head_size = 0
+        self._unframed = 0
         self.framing: Framing | None = None
         self.complete = False
 
@@ -89,32 +88,29 @@ class AnswerParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field of the head; trailers are dropped (RFC 9110 section 6.5.1)."""
-        if self.framing is not None:
-            return
-        name = name.lower()
-        value = value.rstrip(b" \t")
-        self._head_size += len(name) + len(value) + _FIELD_OVERHEAD
-        if self._head_size > MAX_HEAD:
-            self._refuse(UpstreamProtocolError("the head is too long"))
-        if name in _FRAMING_FIELDS:
-            self._framing_fields.append((name, value))
-        self._response.headers.append((name, value))
+        if self.framing is None:
+            self._response.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Judge the head. This is the only moment at which the parser knows of keep-alive."""
         if self.complete:
             return
+        headers = self._response.headers
+        # A head cannot be larger than what it came in, which is mostly small.
+        if self._unframed > MAX_HEAD and _size(headers) > MAX_HEAD:
+            self._refuse(UpstreamProtocolError("the head is too long"))
+        framing_fields = [field for field in headers if field[0] in _FRAMING_FIELDS]
         status = self._parser.get_status_code()
         if status < _FIRST_FINAL:
             if status == _SWITCHING_PROTOCOLS:
                 self._refuse(UpstreamProtocolError("the upstream switches protocols unasked"))
             self._informational = True
-            self._doubt = self._doubt or leaves_doubt(self._framing_fields)
+            self._doubt = self._doubt or leaves_doubt(framing_fields)
             return
         self._keep_alive = self._parser.should_keep_alive()
         try:
             framing = judge_head(
-                self._method, status, self._parser.get_http_version(), self._framing_fields
+                self._method, status, self._parser.get_http_version(), framing_fields
             )
         except UpstreamProtocolError as error:
             self._refuse(error)
@@ -126,7 +122,7 @@ class AnswerParser:
             if self._method == b"HEAD":
                 self._spent = True
             elif status == NO_CONTENT:
-                self._doubt = self._doubt or leaves_doubt(self._framing_fields)
+                self._doubt = self._doubt or leaves_doubt(framing_fields)
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body, where there may be one."""
@@ -141,10 +137,13 @@ class AnswerParser:
         if self._informational:
             self._informational = False
             self._response.headers.clear()
-            self._framing_fields.clear()
         else:
             self.complete = True
 
     def _refuse(self, error: UpstreamProtocolError) -> NoReturn:
         self._fault = error
         raise error
+
+
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in headers)

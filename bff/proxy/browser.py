@@ -17,6 +17,7 @@ from starlette.types import Receive
 from bff.proxy.wire import ClientGoneError
 
 MAX_KEPT = 65_536
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -30,10 +31,11 @@ class Browser:
         self.length: int | None = None
         chunked = False
         for name, value in headers:
-            if name == b"content-length" and value.isdigit():
-                self.length = int(value)
-            elif name in {b"content-length", b"transfer-encoding"}:
-                chunked = True
+            if name in _FRAMING:
+                if name == b"content-length" and value.isdigit():
+                    self.length = int(value)
+                else:
+                    chunked = True
         unannounced = self.length is None and method not in _BODILESS
         self._more = chunked or bool(self.length) or unannounced
         self._kept: list[bytes] | None = []

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from bff.errors import Code, Problem
 from bff.proxy.headers import Caller
 from bff.proxy.route import Route
+from bff.proxy.wire import Address
 
 
 class Callers:
@@ -36,10 +38,15 @@ class Callers:
                 raise Problem(Code.LOOP_DETECTED, "own_via")
         state = scope["state"]
         return Caller(
-            host=route.upstream.authority,
+            host=_authority(route.upstream),
             via=self._via,
             forwarded_for=state["client"].encode("ascii"),
             forwarded_proto=self._proto,
             forwarded_host=self._host,
             request_id=state["request_id"].encode("ascii"),
         )
+
+
+@lru_cache(maxsize=1024)
+def _authority(address: Address) -> bytes:
+    return address.authority

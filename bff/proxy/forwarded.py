@@ -38,11 +38,11 @@ class TrustedProxies:
 
         `forwarded_for` holds the values of all `X-Forwarded-For` fields, in their order.
         """
+        if not self._networks or not forwarded_for:
+            return _text(peer)
         client = _address(peer)
         if client is None:
             return UNKNOWN
-        if not self._networks or not forwarded_for:
-            return str(client)
         entries = b",".join(forwarded_for).rsplit(b",", MAX_HOPS)
         for entry in reversed(entries[-MAX_HOPS:]):
             if not self._trusts(client):
@@ -75,6 +75,12 @@ def _address(text: str) -> IPAddress | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(maxsize=4096)
+def _text(peer: str) -> str:
+    address = _address(peer)
+    return UNKNOWN if address is None else str(address)
 
 
 def _is_port(text: str) -> bool:

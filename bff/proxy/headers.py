@@ -169,8 +169,7 @@ def response_headers(
             others.append(field)
         elif let and field[0] in let:
             headers.append(field)
-    named = _named_by(others, b"connection")
-    if named:
+    if named := _named_by(others, b"connection"):
         headers = [field for field in headers if field[0] not in named]
         others = [field for field in others if field[0] not in named]
     for name, value in others:
@@ -183,8 +182,8 @@ def response_headers(
         if keep:
             headers.append((name, value))
     if with_session:
-        cache = [value for name, value in others if name == b"cache-control"]
-        headers.append((b"cache-control", private_cache_control(cache)))
+        cache = tuple([value for name, value in others if name == b"cache-control"])
+        headers.append((b"cache-control", _private(cache)))
         if _named_by(others, b"vary").isdisjoint({b"*", b"cookie"}):
             headers.append((b"vary", b"Cookie"))
     return headers
@@ -211,11 +210,20 @@ def _judge_answer(name: bytes) -> Judgement:
     return Judgement.PASS
 
 
+@lru_cache(maxsize=1024)
+def _private(cache_control: tuple[bytes, ...]) -> bytes:
+    return private_cache_control(cache_control)
+
+
 def _named_by(fields: Headers, wanted: bytes) -> set[bytes]:
     """Return the members of all fields of a name, each a list of tokens, in lower case."""
-    return {
-        member.strip(b" \t").lower()
-        for name, value in fields
-        if name == wanted
-        for member in value.split(b",")
-    }
+    members: set[bytes] = set()
+    for name, value in fields:
+        if name == wanted:
+            members |= _members(value)
+    return members
+
+
+@lru_cache(maxsize=1024)
+def _members(value: bytes) -> frozenset[bytes]:
+    return frozenset(member.strip(b" \t").lower() for member in value.split(b","))

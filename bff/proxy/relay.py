@@ -231,7 +231,7 @@ class End(Tunnel):
             return False
         if self._pinged_at is not None:
             return now - self._heard_at > silence
-        if self.peer.follower.at_boundary:
+        if self.peer.follower.at_boundary and self.peer.follower.close is None:
             self._pinged_at = now
             self.transport.write(control_frame(Opcode.PING, b"bff", self._key()))
         return False

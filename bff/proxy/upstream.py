@@ -34,6 +34,7 @@ from bff.proxy.wire import (
 )
 
 SWEEP_EVERY = 0.1
+CONNECT_TIMEOUT = 5.0
 
 
 class _Waiter(NamedTuple):
@@ -55,7 +56,7 @@ class UpstreamPool:
         max_connections: int = 1024,
         max_idle: int = 128,
         idle_timeout: float = 4.0,
-        connect_timeout: float = 5.0,
+        connect_timeout: float = CONNECT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.address = address

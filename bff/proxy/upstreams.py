@@ -10,7 +10,7 @@ For WebSockets, and whatever else opens connections of its own, `attempt` makes 
 
     upstream = await upstreams.attempt(
         route,
-        lambda address, seconds: connect(address, target, fields, timeout=seconds),
+        lambda address, left, connecting: connect(address, target, fields, left, connecting),
         answers=(InvalidStatus,),
     )
 
@@ -31,7 +31,7 @@ from bff.errors import Code, Problem
 from bff.proxy.balancer import Balancer, Pick
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route
-from bff.proxy.upstream import UpstreamPool
+from bff.proxy.upstream import CONNECT_TIMEOUT, UpstreamPool
 from bff.proxy.wire import (
     IDEMPOTENT,
     Address,
@@ -44,7 +44,9 @@ from bff.proxy.wire import (
 
 log = structlog.get_logger("bff.proxy")
 DEFAULT_FAILURES = 3
+TRIAL_CONNECT_TIMEOUT = 2.0
 Answer = TypeVar("Answer")
+Call = Callable[[Address, float, float], Awaitable[Answer]]
 Clock = Callable[[], float]
 _NOTHING_SENT = (UpstreamUnreachableError, UpstreamConnectTimeoutError)
 
@@ -65,24 +67,19 @@ class Upstreams:
     async def attempt(
         self,
         route: Route,
-        call: Callable[[Address, float], Awaitable[Answer]],
+        call: Call[Answer],
         *,
         answers: tuple[type[Exception], ...] = (),
     ) -> Answer:
-        """Call with an address of the route and the seconds left, until one answers.
+        """Call with an address, the seconds left, and those to connect in, until one answers.
 
         For what can be sent again, such as a handshake. `answers` are the exceptions that tell of
         an upstream that lives. Raises what the last call raised; Problem where all are left out.
         """
         sender = self.of(route)
         if isinstance(sender, UpstreamPool):
-            return await call(route.upstream, route.timeout)
-        return await sender.attempt(
-            lambda address, left, _: call(address, left),
-            timeout=route.timeout,
-            repeatable=True,
-            answers=answers,
-        )
+            return await call(route.upstream, route.timeout, min(CONNECT_TIMEOUT, route.timeout))
+        return await sender.attempt(call, timeout=route.timeout, repeatable=True, answers=answers)
 
     async def aclose(self) -> None:
         """Close every connection to an upstream."""
@@ -131,7 +128,7 @@ class BalancedUpstream:
         `timeout` bounds all tries together. Raises the same; Problem where all are left out.
         """
 
-        def call(address: Address, left: float, share: float) -> Awaitable[UpstreamResponse]:
+        def call(address: Address, left: float, connecting: float) -> Awaitable[UpstreamResponse]:
             fields = [
                 (name, address.authority if name == b"host" else value)
                 for name, value in head.headers
@@ -143,7 +140,7 @@ class BalancedUpstream:
                 silence=timeout if silence is None else silence,
                 length=length,
                 gone=gone,
-                connect_timeout=share,
+                connect_timeout=connecting,
             )
 
         repeatable = head.method in IDEMPOTENT and (body is None or isinstance(body, bytes))
@@ -151,7 +148,7 @@ class BalancedUpstream:
 
     async def attempt(
         self,
-        call: Callable[[Address, float, float], Awaitable[Answer]],
+        call: Call[Answer],
         *,
         timeout: float,  # noqa: ASYNC109 - a deadline over several tries
         repeatable: bool,
@@ -171,8 +168,11 @@ class BalancedUpstream:
         tried: list[int] = []
         while True:
             left = deadline - pick.at
+            connecting = min(left / (self._count - len(tried)), CONNECT_TIMEOUT)
+            if pick.trial and self._count > 1:
+                connecting = min(connecting, TRIAL_CONNECT_TIMEOUT)
             try:
-                answer = await call(pick.address, left, left / (self._count - len(tried)))
+                answer = await call(pick.address, left, connecting)
             except answers:
                 self._answered(pick)
                 raise

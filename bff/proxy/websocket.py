@@ -20,16 +20,15 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from bff.errors import Code, Problem
-from bff.proxy.admission import LOGIN_URL, Admission, Grant
+from bff.proxy.admission import LOGIN_URL, Admission
 from bff.proxy.caller import Callers
-from bff.proxy.headers import OwnCookies, request_headers, response_headers
+from bff.proxy.headers import OwnCookies, response_headers
 from bff.proxy.relay import Relay
-from bff.proxy.route import Route, target
+from bff.proxy.route import Route
 from bff.proxy.upstreams import Upstreams
-from bff.proxy.websocket_client import RefusedError, UpstreamSocket, connect
-from bff.proxy.websocket_handshake import read_offer
+from bff.proxy.websocket_client import RefusedError, UpstreamSocket
 from bff.proxy.websocket_messages import MessageRelay
-from bff.proxy.wire import UpstreamError, UpstreamTimeoutError
+from bff.proxy.websocket_opening import Opener
 from bff.sessions.access import Access
 from bff.sessions.live import LiveSessions
 from bff.websocket_server import TUNNEL
@@ -60,10 +59,9 @@ class WebSocketProxy:
     ) -> None:
         self._access = access
         self._live = live
-        self._upstreams = upstreams
         self._admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
-        self._callers = Callers(own_origin)
         self._own_cookies = OwnCookies(own_cookies)
+        self._opener = Opener(self._admission, upstreams, Callers(own_origin), self._own_cookies)
         self._max_message = max_message
         self._silence = silence
         self._relays: set[Relay] = set()
@@ -85,7 +83,7 @@ class WebSocketProxy:
             if session is not None and await self._access.store.load(session.key) is None:
                 raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL)
             try:
-                upstream = await self._connect(route, grant, scope, receive)
+                upstream = await self._opener.open(route, grant, scope, receive)
             except RefusedError as refusal:
                 problem = self._admission.step_up(route, session, refusal.status, refusal.fields)
                 if problem is not None:
@@ -106,45 +104,6 @@ class WebSocketProxy:
                 raise
             finally:
                 log.info("websocket.closed", route=route.name, reason=reason)
-
-    async def _connect(
-        self, route: Route, grant: Grant, scope: Scope, receive: Receive
-    ) -> UpstreamSocket | None:
-        """Return the upstream's socket, None where the browser left meanwhile."""
-        try:
-            offer = read_offer(scope["headers"], extensions=TUNNEL in scope["extensions"])
-        except ValueError:
-            raise Problem(Code.BAD_REQUEST, "malformed_subprotocol") from None
-        fields = request_headers(
-            scope["headers"],
-            self._callers.of(route, scope),
-            authorization=grant.authorization,
-            own_cookies=self._own_cookies,
-            keep_cookies=route.cookies,
-            let=route.pass_request_headers,
-        )
-        path = target(route, scope["raw_path"], scope["query_string"])
-        opening = asyncio.create_task(
-            self._upstreams.attempt(
-                route,
-                lambda address, seconds: connect(address, path, fields, offer, timeout=seconds),
-                answers=(RefusedError,),
-            )
-        )
-        gone = asyncio.ensure_future(receive())
-        try:
-            await asyncio.wait((opening, gone), return_when=asyncio.FIRST_COMPLETED)
-            return await opening if opening.done() else None
-        except UpstreamError as error:
-            kind = type(error).__name__
-            log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
-            if isinstance(error, UpstreamTimeoutError):
-                raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
-            raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
-        finally:
-            opening.cancel()
-            gone.cancel()
-            await asyncio.gather(opening, gone, return_exceptions=True)
 
     async def _relay(self, upstream: UpstreamSocket, scope: Scope, ending: _Ending) -> str:
         """Carry bytes until both connections are closed; return what ended it."""

@@ -63,6 +63,7 @@ async def connect(
     offer: Offer,
     *,
     timeout: float,  # noqa: ASYNC109 - bounds several steps together
+    connect_timeout: float,
 ) -> UpstreamSocket:
     """Return an open WebSocket.
 
@@ -79,13 +80,14 @@ async def connect(
     secure = address.scheme == "https"
     try:
         async with asyncio.timeout(timeout):
-            transport, _ = await loop.create_connection(
-                lambda: handshake,
-                address.host,
-                address.port,
-                ssl=_ssl_context() if secure else None,
-                server_hostname=address.host if secure else None,
-            )
+            async with asyncio.timeout(connect_timeout):
+                transport, _ = await loop.create_connection(
+                    lambda: handshake,
+                    address.host,
+                    address.port,
+                    ssl=_ssl_context() if secure else None,
+                    server_hostname=address.host if secure else None,
+                )
             transport.write(request)
             agreement = await handshake.answered
     except BaseException as error:
@@ -95,7 +97,9 @@ async def connect(
         if isinstance(error, TimeoutError) and begun:
             raise UpstreamTimeoutError(f"no handshake within {timeout:g} s") from None
         if isinstance(error, TimeoutError):
-            raise UpstreamConnectTimeoutError(f"no connection within {timeout:g} s") from None
+            raise UpstreamConnectTimeoutError(
+                f"no connection within {connect_timeout:g} s"
+            ) from None
         if isinstance(error, OSError | ValueError):
             raise UpstreamUnreachableError(f"no connection: {type(error).__name__}") from None
         raise

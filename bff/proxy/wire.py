@@ -20,6 +20,7 @@ VISIBLE = bytes(range(0x21, 0x7F))
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 _EXPECT_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+_USUAL = IDEMPOTENT | _EXPECT_BODY
 NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _MAX_STATUS = 599
@@ -100,15 +101,15 @@ def encode_head(head: RequestHead, length: int | None, *, chunked: bool = False)
     Raises ValueError for a head that would not be read as what it says (RFC 9112 section 11).
     """
     method, target, headers = head
-    if not method or method.translate(None, TOKEN) or method == b"CONNECT":
+    if method not in _USUAL and (
+        not method or method.translate(None, TOKEN) or method == b"CONNECT"
+    ):
         raise ValueError("the method cannot be sent to an upstream")
     if not target or target.translate(None, VISIBLE):
         raise ValueError("the request target holds a byte that no target may have")
     lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
     for name, value in headers:
-        lines.append(_prefix(name))
-        lines.append(value)
-        lines.append(b"\r\n")
+        lines += (_prefix(name), value, b"\r\n")
     if chunked:
         lines.append(b"transfer-encoding: chunked\r\n\r\n")
     elif length is not None:

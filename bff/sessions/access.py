@@ -11,10 +11,9 @@ from bff.oidc.token_target import TokenTarget
 from bff.sessions import names
 from bff.sessions.client_token import ClientToken
 from bff.sessions.cookies import Cookie
-from bff.sessions.refresh import Refresher
+from bff.sessions.parties import Parties
 from bff.sessions.session import Session, UpstreamToken
 from bff.sessions.store import SessionStore
-from bff.sessions.upstream_tokens import UpstreamTokens
 
 log = structlog.get_logger("bff.access")
 
@@ -26,15 +25,13 @@ class Access:
         self,
         cookie: Cookie,
         store: SessionStore,
-        refresher: Refresher,
+        parties: Parties,
         client_token: ClientToken,
-        upstream_tokens: UpstreamTokens,
     ) -> None:
         self.cookie = cookie
         self.store = store
-        self._refresher = refresher
+        self._parties = parties
         self._client_token = client_token
-        self._upstream_tokens = upstream_tokens
 
     async def session(
         self, headers: Sequence[tuple[bytes, bytes]], *, slide: bool = True
@@ -58,13 +55,14 @@ class Access:
 
     async def fresh(self, session: Session, *, force: bool = False) -> Session | None:
         """Return the session with a usable access token; None where it has none any more."""
-        return await self._refresher.fresh(session, force=force)
+        return await self._parties.of(session).refresher.fresh(session, force=force)
 
     async def upstream_token(
         self, session: Session, target: TokenTarget, *, force: bool = False
     ) -> UpstreamToken | None:
         """Return the session's token for one upstream alone; None where the session has ended."""
-        return await self._upstream_tokens.get(session, target, force=force)
+        party = self._parties.of(session)
+        return await party.upstream_tokens.get(session, target, force=force)
 
     async def client_token(self) -> str:
         """Return the service's own access token, for routes with `auth: client`."""

@@ -1,7 +1,8 @@
 """The two cookies: names, values, attributes (contract, section 4; RFC 6265bis). Pure.
 
 A value is 256 random bits and a signature (itsdangerous, HMAC-SHA-256). The signature lets us turn
-away guesses without asking Redis; it carries no meaning otherwise.
+away guesses without asking Redis; it carries no meaning otherwise. A value that was once found to
+be signed by us needs no second look while this process lives, since its secrets do not change.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from itsdangerous import BadSignature, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
@@ -17,6 +19,7 @@ ID_BYTES = 32
 ID_CHARS = 43
 MAX_VALUE = 128
 LOGIN_MAX_AGE = 600
+REMEMBERED = 8192
 
 
 class Cookie:
@@ -35,6 +38,8 @@ class Cookie:
         )
         self._attributes = attributes
         self._max_age = "" if max_age is None else f"; Max-Age={max_age}"
+        # Only good values stay: what raises is not remembered, so guesses push nothing out.
+        self._verified = lru_cache(maxsize=REMEMBERED)(self._verify)
 
     def issue(self, random: bytes) -> tuple[str, str]:
         """Return a new id made of 32 random bytes, and the Set-Cookie value that carries it."""
@@ -52,7 +57,7 @@ class Cookie:
 
     def present(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether the request carries a cookie of this name, good or bad."""
-        return any(True for _ in self._values(headers))
+        return bool(self._values(headers))
 
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Return the id in the request's cookie; None if absent, forged, or not exactly one.
@@ -60,29 +65,35 @@ class Cookie:
         Two different values of one name mean that somebody else could write cookies for this host;
         neither is believed.
         """
-        values = set(self._values(headers))
-        if len(values) != 1:
-            return None
-        value = values.pop()
-        if len(value) > MAX_VALUE:
+        values = self._values(headers)
+        if not values or (len(values) > 1 and len(set(values)) > 1):
             return None
         try:
-            identifier = self._signer.unsign(value)
+            return self._verified(values[0])
         except BadSignature:
             return None
+
+    def _verify(self, value: bytes) -> str:
+        """Return the id in a cookie's value. Raises BadSignature unless it is one that we wrote."""
+        if len(value) > MAX_VALUE:
+            raise BadSignature("too long")
+        identifier = self._signer.unsign(value)
         # Base64 is read leniently; only the one spelling that we wrote is ours.
         signature = value.rpartition(b".")[2]
-        if base64_encode(base64_decode(signature)) != signature:
-            return None
-        return identifier.decode() if len(identifier) == ID_CHARS else None
+        if base64_encode(base64_decode(signature)) != signature or len(identifier) != ID_CHARS:
+            raise BadSignature("not as we write it")
+        return identifier.decode()
 
-    def _values(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:
+    def _values(self, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        needle = self._needle
+        found: list[bytes] = []
         for name, value in headers:
-            if name == b"cookie" and self._needle in value:
+            if name == b"cookie" and needle in value:
                 for pair in value.split(b";"):
                     left, _, right = pair.partition(b"=")
-                    if left.strip(b" \t") == self._needle:
-                        yield right.strip(b" \t")
+                    if left.strip(b" \t") == needle:
+                        found.append(right.strip(b" \t"))
+        return found
 
 
 def session_cookie(secrets: Sequence[str], *, loopback_http: bool, same_site: str) -> Cookie:

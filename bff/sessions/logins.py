@@ -15,6 +15,7 @@ from typing import Any, Self
 from bff.sessions import names
 from bff.sessions.redis import Redis, Script
 from bff.sessions.seal import BrokenSealError, Sealer
+from bff.sessions.session import FIRST_PROVIDER
 
 LOGIN_TTL = 600
 SIGN_OUT_TTL = 60
@@ -49,6 +50,7 @@ class Login:
     essential: tuple[str, ...] = ()
     sub: str | None = None
     silent: bool = False
+    provider: str = FIRST_PROVIDER
     started_at: float = 0.0
 
     def dump(self) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 
 CHANNEL = "bff:sessions"
 
@@ -23,6 +24,7 @@ def digest(purpose: str, *parts: str) -> str:
     return base64.urlsafe_b64encode(state.digest()).rstrip(b"=").decode()
 
 
+@lru_cache(maxsize=8192)
 def session_key(session_id: str) -> str:
     """Return the key of a session, from the id that its cookie carries."""
     return digest("session", session_id)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -181,7 +182,7 @@ class Refresher:
             grant = await token_endpoint.refresh(
                 self._provider, session.tokens.refresh_token, resource
             )
-            await self._judge(session, grant)
+            grant = await self._judged(session, grant)
         except InvalidGrantError:
             return await self._lost(session, EndReason.REVOKED)
         except BadTokenError as error:
@@ -217,16 +218,19 @@ class Refresher:
                     raise
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _judge(self, session: Session, grant: Grant) -> None:
-        if grant.id_token is not None:
-            check_refreshed_id_token(
-                await self._provider.verified(grant.id_token),
-                self._provider.registration.policy,
-                self._clock(),
-                sub=session.sub,
-                login_claims=unverified_claims(session.tokens.id_token),
-                access_token=grant.access_token,
-            )
+    async def _judged(self, session: Session, grant: Grant) -> Grant:
+        """Return the grant with its ID token checked, and out of its encryption."""
+        if grant.id_token is None:
+            return grant
+        id_token = check_refreshed_id_token(
+            await self._provider.verified(grant.id_token),
+            self._provider.registration.policy,
+            self._clock(),
+            sub=session.sub,
+            login_claims=unverified_claims(session.tokens.id_token),
+            access_token=grant.access_token,
+        )
+        return replace(grant, id_token=id_token.raw)
 
     def _renewed(self, session: Session, grant: Grant) -> Session:
         old = session.tokens

@@ -21,6 +21,7 @@ from bff.sessions.packing import pack, unpack
 REFRESH_AHEAD = 60.0
 TOUCH_EVERY = 60.0
 FACTS_LENGTH = 4
+FIRST_PROVIDER = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ class Session:
     `key` is the hash of the session id: the id itself is known to the browser alone. `generation`
     counts the writes of the record, for compare-and-set. `claims` are those of the ID token and the
     userinfo answer. `sid` is the session at the provider, where it names one. `upstream_tokens` are
-    for routes that want their own, by the name of what they were asked for.
+    for routes that want their own, by the name of what they were asked for. `provider` is the
+    name, in our configuration, of the one that signed the user in.
     """
 
     key: str
@@ -112,6 +114,7 @@ class Session:
     ends_at: float
     device: Device
     upstream_tokens: Mapping[str, UpstreamToken] = field(default_factory=dict[str, UpstreamToken])
+    provider: str = FIRST_PROVIDER
 
     @property
     def display_id(self) -> str:
@@ -158,12 +161,17 @@ class Session:
             self.device.address, self.device.browser,
         ]  # fmt: skip
         packed = [tokens.access_token, tokens.refresh_token, tokens.id_token]
+        unusual: dict[str, Any] = {}
         if self.upstream_tokens:
-            facts.append({"upstream_tokens": [
+            unusual["upstream_tokens"] = [
                 [name, one.obtained_at, one.expires_at, " ".join(sorted(one.scope)), one.exchanged]
                 for name, one in self.upstream_tokens.items()
-            ]})  # fmt: skip
+            ]
             packed += [one.access_token for one in self.upstream_tokens.values()]
+        if self.provider != FIRST_PROVIDER:
+            unusual["provider"] = self.provider
+        if unusual:
+            facts.append(unusual)
         written = json.dumps(facts, separators=(",", ":")).encode()
         return len(written).to_bytes(FACTS_LENGTH, "big") + written + pack(packed)
 
@@ -174,10 +182,11 @@ class Session:
         (iss, sub, sid, claims, created_at, ends_at, obtained_at, expires_at, scope,
          address, browser, *more) = json.loads(plain[FACTS_LENGTH:end])  # fmt: skip
         access, refresh, id_token, *others = unpack(plain[end:])
+        unusual: dict[str, Any] = more[0] if more else {}
         upstream_tokens = {
             name: UpstreamToken(value or "", obtained, expires, frozenset(words.split()), exchanged)
             for (name, obtained, expires, words, exchanged), value in zip(
-                more[0]["upstream_tokens"] if more else (), others, strict=True
+                unusual.get("upstream_tokens", ()), others, strict=True
             )
         }
         tokens = Tokens(
@@ -196,6 +205,7 @@ class Session:
             ends_at,
             Device(address, browser),
             upstream_tokens,
+            unusual.get("provider", FIRST_PROVIDER),
         )
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -51,6 +52,7 @@ class UpstreamTokens:
         self._refresher = refresher
         self._clock = clock
         self._flights: dict[tuple[str, str], Flight] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._refused_until: dict[tuple[str, str], float] = {}
 
     async def get(
@@ -63,9 +65,9 @@ class UpstreamTokens:
         """
         now = self._clock()
         held = session.upstream_tokens.get(target.name)
-        if held is not None and not force and not held.due(now):
-            return held
         living = None if held is None or force or held.expired(now) else held
+        if living is not None and not living.due(now):
+            return living
         try:
             if not force and self._refresher.resting:
                 raise ProviderUnavailableError("provider_failing")
@@ -125,6 +127,8 @@ class UpstreamTokens:
             return found is not None and found != held and not found.due(self._clock())
 
         async def act(current: Session) -> Session | None:
+            if self._refresher.resting:
+                raise ProviderUnavailableError("provider_failing")
             if target.exchange:
                 return await self._exchange(current, target)
             if current.tokens.refresh_token is None:
@@ -134,8 +138,12 @@ class UpstreamTokens:
             )
 
         asked = {"resource": target.resource, "audience": target.audience}
+        # Those who want other tokens of the same session queue here, so that each finds the lease
+        # free the moment the one before is done.
+        turn = self._turns.setdefault(seen.key, asyncio.Lock())
         try:
-            session = await self._refresher.exclusively(seen, done, act)
+            async with turn:
+                session = await self._refresher.exclusively(seen, done, act)
         except RefusedError as error:
             log.warning(
                 "upstream_token.refused", session=seen.display_id, reason=error.reason, **asked

@@ -11,7 +11,7 @@ Source: Content Security Policy Level 3, sections 2.3 (sources) and 6 (directive
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from bff.values import parse_json
@@ -95,19 +95,19 @@ def _is_source(source: str) -> bool:
     return source in _KEYWORDS or _SOURCE.fullmatch(source) is not None
 
 
-def policy(added: Sources, *, nonce: str | None = None, sign_out: str | None = None) -> str:
+def policy(added: Sources, *, nonce: str | None = None, sign_out: Sequence[str] = ()) -> str:
     """Return the value of `Content-Security-Policy`.
 
-    `nonce` admits the scripts and styles of the page that carry it. `sign_out` is the origin of the
-    provider's sign-out, where a form at `/bff/logout` leads: browsers follow no form elsewhere.
+    `nonce` admits the scripts and styles of the page that carry it. `sign_out` are the origins of
+    providers' sign-outs, where a form at `/bff/logout` leads: browsers follow no form elsewhere.
     """
     merged = dict(DEFAULT)
     for directive, sources in added.items():
         base = merged.get(directive) or merged[_FURTHER[directive]]
         kept = tuple(source for source in base if source != "'none'")
         merged[directive] = tuple(dict.fromkeys((*kept, *sources)))
-    if sign_out is not None:
-        merged["form-action"] = tuple(dict.fromkeys((*merged["form-action"], sign_out)))
+    if sign_out:
+        merged["form-action"] = tuple(dict.fromkeys((*merged["form-action"], *sign_out)))
     if nonce is not None:
         for directive in _NONCED:
             # A nonce would switch 'unsafe-inline' off, which the operator has asked for.

@@ -7,14 +7,17 @@ speaks of ends, on every worker, before the answer is given. 400 for a token tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem
-from bff.oidc.keys import BadTokenError
+from bff.oidc.decryption import is_encrypted
+from bff.oidc.keys import BadTokenError, claimed_issuer
 from bff.oidc.metadata import Metadata
+from bff.oidc.provider import Provider
 from bff.oidc.tokens import LogoutToken, check_logout_token
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason
@@ -33,15 +36,8 @@ def router(service: Service) -> APIRouter:
         raw = once(await form_pairs(request), "logout_token").get("logout_token")
         if not raw:
             raise _refused("no_logout_token")
-        try:
-            token = check_logout_token(
-                await service.provider.verified(raw),
-                service.provider.registration.policy,
-                service.clock(),
-            )
-        except BadTokenError as error:
-            raise _refused(error.reason) from None
-        await act_on(service, token)
+        provider, token = await judge(service, raw)
+        await act_on(service, provider.issuer, token)
         return Response(None, 200, NO_STORE)
 
     if service.settings.frontchannel_logout:
@@ -49,22 +45,52 @@ def router(service: Service) -> APIRouter:
         @routes.get("/bff/frontchannel-logout")
         async def frontchannel_logout(request: Request) -> Response:
             query = once(query_pairs(request), "iss", "sid")
-            if query.get("iss") == service.provider.issuer and query.get("sid"):
+            calling = service.parties.issuing(query.get("iss"))
+            if calling and query.get("sid"):
                 ended = await service.store.end_sid(
-                    service.provider.issuer, query["sid"], EndReason.FRONTCHANNEL
+                    calling[0].issuer, query["sid"], EndReason.FRONTCHANNEL
                 )
                 _log_ended(ended, EndReason.FRONTCHANNEL)
             else:
                 log.warning("logout.frontchannel_ignored")
-            metadata = await service.provider.metadata()
-            return page("signed_out.html", ancestors=framers(metadata))
+            known = calling or [party.provider for party in service.parties]
+            return page(
+                "signed_out.html", ancestors=framers([await one.metadata() for one in known])
+            )
 
     return routes
 
 
-async def act_on(service: Service, token: LogoutToken) -> None:
+async def judge(service: Service, raw: str) -> tuple[Provider, LogoutToken]:
+    """Return a logout token that one of our providers signed for us. Raises Problem.
+
+    Who calls says who it is in the token itself; where we have several registrations with one
+    issuer, and where the token is encrypted, each is tried. What the first says stands else.
+    """
+    first: BadTokenError | None = None
+    for provider in candidates(service, raw):
+        policy = provider.registration.policy
+        try:
+            verified = await provider.verified(raw)
+            return provider, check_logout_token(verified, policy, service.clock())
+        except BadTokenError as error:
+            first = first or error
+    raise _refused("unknown_issuer" if first is None else first.reason)
+
+
+def candidates(service: Service, raw: str) -> list[Provider]:
+    """Return the providers that a logout token may be of, by what it says of itself."""
+    everyone = [party.provider for party in service.parties]
+    if len(everyone) == 1 or is_encrypted(raw):
+        return everyone
+    try:
+        return service.parties.issuing(claimed_issuer(raw))
+    except BadTokenError as error:
+        raise _refused(error.reason) from None
+
+
+async def act_on(service: Service, issuer: str, token: LogoutToken) -> None:
     """End what a logout token speaks of: by `sid` one provider session, else the user's all."""
-    issuer = service.provider.issuer
     if await service.logins.seen(issuer, token.jti):
         log.info("logout.backchannel_replayed")
         return
@@ -80,9 +106,13 @@ async def act_on(service: Service, token: LogoutToken) -> None:
     await service.logins.note_seen(issuer, token.jti, max(left, 1))
 
 
-def framers(metadata: Metadata) -> str:
-    """Return the origins that may frame our front-channel page: the issuer's and its endpoints'."""
-    urls = (metadata.issuer, metadata.authorization_endpoint, metadata.end_session_endpoint)
+def framers(known: Sequence[Metadata]) -> str:
+    """Return the origins that may frame our front-channel page: issuers' and their endpoints'."""
+    urls = [
+        url
+        for one in known
+        for url in (one.issuer, one.authorization_endpoint, one.end_session_endpoint)
+    ]
     origins = {f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in urls if url}
     return " ".join(sorted(origins))
 

@@ -29,6 +29,7 @@ from bff.oidc.grants import Grant, RefusedError
 from bff.oidc.jarm import JWT_MODES
 from bff.oidc.keys import BadTokenError
 from bff.oidc.metadata import Metadata
+from bff.oidc.provider import Provider
 from bff.oidc.tokens import IdToken, check_id_token
 from bff.sessions import names
 from bff.sessions.device import Device, browser_in_words
@@ -36,7 +37,7 @@ from bff.sessions.logins import Login
 from bff.sessions.session import Session, Tokens, absolute_end
 from bff.sessions.store import EndReason, LoggedOutError
 from bff.web.pages import page
-from bff.web.service import Service, form_pairs, query_pairs
+from bff.web.service import Service, callback_path, form_pairs, query_pairs
 from bff.web.silent import done_silently, refused_silently
 
 # The provider tells these of how the user signed in, and only in the ID token.
@@ -75,26 +76,35 @@ def router(service: Service) -> APIRouter:
     """Return the routes of the redirect URI."""
     routes = APIRouter()
 
-    @routes.get("/bff/callback")
-    async def callback(request: Request) -> Response:
-        return await complete(service, request, query_pairs(request))
-
-    @routes.post("/bff/callback")
-    async def callback_form_post(request: Request) -> Response:
-        return await complete(service, request, await form_pairs(request))
-
+    for party in service.parties:
+        add_callback(routes, service, party.provider)
     return routes
 
 
-async def complete(service: Service, request: Request, pairs: list[tuple[str, str]]) -> Response:
+def add_callback(routes: APIRouter, service: Service, provider: Provider) -> None:
+    """Add the redirect URI of one provider: at it, nobody else's answer is taken."""
+    path = callback_path(provider.registration.name)
+
+    @routes.get(path)
+    async def callback(request: Request) -> Response:
+        return await complete(service, provider, request, query_pairs(request))
+
+    @routes.post(path)
+    async def callback_form_post(request: Request) -> Response:
+        return await complete(service, provider, request, await form_pairs(request))
+
+
+async def complete(
+    service: Service, provider: Provider, request: Request, pairs: list[tuple[str, str]]
+) -> Response:
     """Answer the browser that comes back: on to where the login leads, or to who waits for it."""
     silent = request.headers.get("sec-fetch-dest") == "iframe"
     try:
-        metadata = await service.provider.metadata()
-        caller = await find_answer(service, request, pairs, metadata)
-        login = await take_login(service, caller)
+        metadata = await provider.metadata()
+        caller = await find_answer(service, provider, request, pairs, metadata)
+        login = await take_login(service, provider, caller)
         silent = silent or login.silent
-        set_cookie = await establish(service, request, metadata, caller, login)
+        set_cookie = await establish(service, provider, request, metadata, caller, login)
     except Problem as problem:
         if not silent:
             raise
@@ -105,7 +115,12 @@ async def complete(service: Service, request: Request, pairs: list[tuple[str, st
 
 
 async def establish(
-    service: Service, request: Request, metadata: Metadata, caller: Caller, login: Login
+    service: Service,
+    provider: Provider,
+    request: Request,
+    metadata: Metadata,
+    caller: Caller,
+    login: Login,
 ) -> str:
     """Judge the answer step by step; make a session only if every step holds.
 
@@ -114,10 +129,10 @@ async def establish(
     try:
         code = granted_code(caller.parameters).code
         grant = await token_endpoint.exchange(
-            service.provider, code, login.code_verifier, service.redirect_uri
+            provider, code, login.code_verifier, service.redirect_uri(provider)
         )
-        id_token = await judge_id_token(service, grant, login)
-        claims = await gather_claims(service, metadata, grant, id_token)
+        id_token = await judge_id_token(service, provider, grant, login)
+        claims = await gather_claims(provider, metadata, grant, id_token)
     except BadResponseError as error:
         raise _failed(error.reason) from None
     except RefusedError as error:
@@ -125,39 +140,47 @@ async def establish(
     except BadTokenError as error:
         raise _failed(error.reason) from None
     session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
-    session = new_session(service, request, session_id, grant, id_token, claims)
+    session = new_session(service, provider, request, session_id, grant, id_token, claims)
     try:
         await service.store.create(
             session, issued_at=id_token.issued_at, started_at=login.started_at
         )
     except LoggedOutError:
-        await service.revoker.revoke(session)
+        await service.parties.revoke(session)
         raise _failed("logged_out_meanwhile") from None
     await end_replaced(service, request, login, caller.browser, session.key)
-    await service.revoker.revoke(*await service.directory.keep_to_limit(session))
+    await service.parties.revoke(*await service.directory.keep_to_limit(session))
     log.info("login.completed", session=session.display_id)
     return set_cookie
 
 
 async def find_answer(
-    service: Service, request: Request, pairs: list[tuple[str, str]], metadata: Metadata
+    service: Service,
+    provider: Provider,
+    request: Request,
+    pairs: list[tuple[str, str]],
+    metadata: Metadata,
 ) -> Caller:
     """Return what `read_answer` does, its refusal as a Problem."""
     try:
-        return await read_answer(service, request, pairs, metadata)
+        return await read_answer(service, provider, request, pairs, metadata)
     except BadResponseError as error:
         raise _failed(error.reason) from None
 
 
 async def read_answer(
-    service: Service, request: Request, pairs: list[tuple[str, str]], metadata: Metadata
+    service: Service,
+    provider: Provider,
+    request: Request,
+    pairs: list[tuple[str, str]],
+    metadata: Metadata,
 ) -> Caller:
     """Read the answer: nothing twice, from our provider, in a browser that began a login."""
     parameters = single_parameters(pairs)
     browser = service.login_cookie.read(request.headers.raw)
-    if browser is None and service.provider.registration.response_mode in JWT_MODES:
+    if browser is None and provider.registration.response_mode in JWT_MODES:
         raise BadResponseError("no_login_cookie")  # strangers shall not have us verify signatures
-    answer = await front_channel.incoming(service.provider, parameters, service.clock())
+    answer = await front_channel.incoming(provider, parameters, service.clock())
     check_issuer(answer, issuer=metadata.issuer, promises_iss=metadata.promises_iss)
     if not answer.get("state"):
         raise BadResponseError("no_state")
@@ -166,24 +189,26 @@ async def read_answer(
     return Caller(answer, browser)
 
 
-async def take_login(service: Service, caller: Caller) -> Login:
+async def take_login(service: Service, provider: Provider, caller: Caller) -> Login:
     """Return the login that this browser began with this `state`; each is found only once."""
     login = await service.logins.take(caller.browser, caller.parameters["state"])
     if login is None:
         log.warning("login.failed", reason="login_unknown")
         raise Problem(Code.LOGIN_EXPIRED, "login_unknown")
-    if login.iss != service.provider.issuer:
+    if (login.provider, login.iss) != (provider.registration.name, provider.issuer):
         raise _failed("login_of_other_issuer")
     return login
 
 
-async def judge_id_token(service: Service, grant: Grant, login: Login) -> IdToken:
+async def judge_id_token(
+    service: Service, provider: Provider, grant: Grant, login: Login
+) -> IdToken:
     """Verify and judge the ID token; there must be one."""
     if grant.id_token is None:
         raise BadTokenError("no_id_token")
     return check_id_token(
-        await service.provider.verified(grant.id_token),
-        service.provider.registration.policy,
+        await provider.verified(grant.id_token),
+        provider.registration.policy,
         service.clock(),
         nonce=login.nonce,
         access_token=grant.access_token,
@@ -196,14 +221,14 @@ async def judge_id_token(service: Service, grant: Grant, login: Login) -> IdToke
 
 
 async def gather_claims(
-    service: Service, metadata: Metadata, grant: Grant, id_token: IdToken
+    provider: Provider, metadata: Metadata, grant: Grant, id_token: IdToken
 ) -> dict[str, Any]:
     """Return the claims of the ID token, with those of the userinfo answer where it is asked."""
     claims = {name: value for name, value in id_token.claims.items() if name not in PROTOCOL_CLAIMS}
-    if service.provider.registration.fetch_userinfo is False or metadata.userinfo_endpoint is None:
+    if provider.registration.fetch_userinfo is False or metadata.userinfo_endpoint is None:
         return claims
     more = await token_endpoint.userinfo(
-        service.provider, metadata.userinfo_endpoint, grant.access_token, id_token.sub
+        provider, metadata.userinfo_endpoint, grant.access_token, id_token.sub
     )
     unfit = PROTOCOL_CLAIMS | SIGN_IN_CLAIMS
     return {name: value for name, value in more.items() if name not in unfit} | claims
@@ -211,6 +236,7 @@ async def gather_claims(
 
 def new_session(
     service: Service,
+    provider: Provider,
     request: Request,
     session_id: str,
     grant: Grant,
@@ -219,11 +245,11 @@ def new_session(
 ) -> Session:
     """Return the session of a completed login."""
     now = service.clock()
-    requested = frozenset(service.provider.registration.scopes)
+    requested = frozenset(provider.registration.scopes)
     return Session(
         key=names.session_key(session_id),
         generation=0,
-        iss=service.provider.issuer,
+        iss=provider.issuer,
         sub=id_token.sub,
         sid=id_token.sid,
         claims=claims,
@@ -239,6 +265,7 @@ def new_session(
         last_used_at=now,
         ends_at=absolute_end(now, service.settings.session_max_lifetime, id_token.claims),
         device=Device(request.state.client, browser_in_words(request.headers.get("user-agent"))),
+        provider=provider.registration.name,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import APIRouter, Response
 
 from bff.errors import StoreUnavailableError
@@ -24,7 +26,8 @@ def router(service: Service) -> APIRouter:
             await service.redis.ping()
         except StoreUnavailableError:
             store = "unavailable"
-        provider = "ok" if service.provider.known else "unavailable"
+        known = any(party.provider.known for party in service.parties)
+        provider = "ok" if known else "unavailable"
         ready = store == provider == "ok"
         return json_answer(
             {"status": "ok" if ready else "unavailable", "store": store, "provider": provider},
@@ -33,7 +36,8 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/bff/jwks.json")
     async def jwks() -> Response:
-        keys = service.provider.published_keys()
-        return json_answer({"keys": keys}, headers={"Cache-Control": "public, max-age=300"})
+        keys = [key for party in service.parties for key in party.provider.published_keys()]
+        once = list({json.dumps(key, sort_keys=True): key for key in keys}.values())
+        return json_answer({"keys": once}, headers={"Cache-Control": "public, max-age=300"})
 
     return routes

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bff.oidc.provider import Provider
 from bff.proxy.route import Route
 from bff.proxy.route_config import parse_routes
+from bff.sessions.parties import Parties
 from bff.settings import Settings
 from bff.spa.csp import frightening
 from bff.values import is_loopback, origin_of
@@ -21,7 +21,7 @@ from bff.web.spa import SpaFolder
 log = structlog.get_logger("bff.spa")
 
 
-def spa_folder(settings: Settings, provider: Provider) -> SpaFolder | None:
+def spa_folder(settings: Settings, parties: Parties) -> SpaFolder | None:
     """Return what serves the built application; None where BFF_SPA is no folder."""
     if settings.spa is None or _is_url(settings.spa):
         return None
@@ -32,11 +32,13 @@ def spa_folder(settings: Settings, provider: Provider) -> SpaFolder | None:
             advice="admit a page's own scripts and styles by BFF_CSP_NONCE instead",
         )
 
-    def sign_out() -> str | None:
-        metadata = provider.loaded
-        if metadata is None or metadata.end_session_endpoint is None:
-            return None
-        return origin_of(urlsplit(metadata.end_session_endpoint))
+    def sign_out() -> list[str]:
+        known = [party.provider.loaded for party in parties]
+        return [
+            origin_of(urlsplit(metadata.end_session_endpoint))
+            for metadata in known
+            if metadata is not None and metadata.end_session_endpoint is not None
+        ]
 
     return SpaFolder(Path(settings.spa), settings.spa_csp, sign_out)
 

@@ -8,6 +8,7 @@ A page may ask how the user is to be signed in (OIDC Core 3.1.2.1); what it asks
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -21,16 +22,19 @@ from bff.oidc.authorization import (
     authorization_parameters,
     authorization_url,
 )
+from bff.oidc.provider import Provider
 from bff.return_to import safe_return_to
 from bff.sessions import names
 from bff.sessions.logins import Login
-from bff.web.pages import redirect
+from bff.web.pages import page, redirect
 from bff.web.service import Service, once, query_pairs
 from bff.web.silent import refused_silently
 
 OPTIONS = (
-    "return_to", "prompt", "login_hint", "acr_values", "max_age", "ui_locales", "claims", "silent",
+    "return_to", "provider", "prompt", "login_hint", "acr_values", "max_age", "ui_locales",
+    "claims", "silent",
 )  # fmt: skip
+LOGIN = "/bff/login"
 SILENT = ("silent", "true")
 
 log = structlog.get_logger("bff.login")
@@ -40,13 +44,16 @@ def router(service: Service) -> APIRouter:
     """Return the routes of signing in."""
     routes = APIRouter()
 
-    @routes.get("/bff/login")
+    @routes.get(LOGIN)
     async def login(request: Request) -> Response:
         pairs = query_pairs(request)
         try:
             query = once(pairs, *OPTIONS)
             options = login_options(query)
-            return await begin(service, request, options, query.get("return_to"))
+            provider = await chosen(service, request, options, query.get("provider"))
+            if provider is None:
+                return choice(service, query)
+            return await begin(service, provider, request, options, query.get("return_to"))
         except Problem as problem:
             if SILENT not in pairs:
                 raise
@@ -65,12 +72,46 @@ def login_options(query: Mapping[str, str]) -> Options:
         ) from None
 
 
+async def chosen(
+    service: Service, request: Request, options: Options, name: str | None
+) -> Provider | None:
+    """Return the provider to sign in at; None where the user must choose.
+
+    Without a name, what is asked of a user who is signed in is asked of the session's provider.
+    """
+    if name is not None:
+        party = service.parties.named(name)
+        if party is None:
+            raise Problem(
+                Code.BAD_REQUEST, "unknown_provider", detail="provider is none of those used here."
+            )
+        return party.provider
+    if len(service.parties) == 1:
+        return service.parties.first.provider
+    session = None
+    if options != Options():
+        session = await service.access.session(request.headers.raw, slide=False)
+    if session is not None:
+        return service.parties.of(session).provider
+    return service.parties.first.provider if options.silent else None
+
+
+def choice(service: Service, query: Mapping[str, str]) -> Response:
+    """Return the page on which a user chooses a provider."""
+    registrations = [party.provider.registration for party in service.parties]
+    choices = [
+        (one.label, f"{LOGIN}?{urlencode({**query, 'provider': one.name})}")
+        for one in registrations
+    ]
+    return page("choose.html", choices=choices)
+
+
 async def begin(
-    service: Service, request: Request, options: Options, return_to: str | None
+    service: Service, provider: Provider, request: Request, options: Options, return_to: str | None
 ) -> Response:
     """Keep a login and send the browser to the provider."""
     await service.rate_limit.check(request.state.client)
-    metadata = await service.provider.metadata()
+    metadata = await provider.metadata()
     secrets = Secrets.draw(service.randomness)
     cookie = service.login_cookie
     browser = cookie.read(request.headers.raw)
@@ -84,7 +125,7 @@ async def begin(
         browser,
         secrets.state,
         Login(
-            iss=service.provider.issuer,
+            iss=provider.issuer,
             nonce=secrets.nonce,
             code_verifier=secrets.code_verifier,
             return_to=safe_return_to(return_to),
@@ -93,13 +134,14 @@ async def begin(
             essential=() if claims is None else claims.essential,
             sub=None if claims is None else claims.sub,
             silent=options.silent,
+            provider=provider.registration.name,
             replaces=None if current is None else names.session_key(current),
         ),
     )
-    registration = service.provider.registration
+    registration = provider.registration
     parameters = authorization_parameters(
         client_id=registration.client_id,
-        redirect_uri=service.redirect_uri,
+        redirect_uri=service.redirect_uri(provider),
         scopes=registration.scopes,
         secrets=secrets,
         options=options,
@@ -108,7 +150,7 @@ async def begin(
         resources=registration.resources,
     )
     sent = await front_channel.outgoing(
-        service.provider, metadata, parameters, service.clock(), service.randomness(16)
+        provider, metadata, parameters, service.clock(), service.randomness(16)
     )
     answer = redirect(authorization_url(metadata.authorization_endpoint, sent))
     answer.headers.append("set-cookie", set_cookie)

@@ -36,7 +36,7 @@ def router(service: Service) -> APIRouter:
         session = await end_own_session(service, request)
         handle = token(service.randomness(32))
         await service.logins.keep_sign_out(handle, await sign_out_url(service, session))
-        await service.revoker.revoke(session)
+        await service.parties.revoke(session)
         url = f"/bff/logout?go={handle}"
         navigates = wants_page(request.headers)
         answer = redirect(url) if navigates else json_answer({"logout_url": url})
@@ -75,14 +75,20 @@ async def end_own_session(service: Service, request: Request) -> Session | None:
 
 async def sign_out_url(service: Service, session: Session | None) -> str:
     """Return where the browser signs out at the provider; `/` where it cannot or need not."""
-    metadata = service.provider.loaded
-    if session is None or metadata is None or metadata.end_session_endpoint is None:
+    party = None if session is None else service.parties.named(session.provider)
+    metadata = None if party is None else party.provider.loaded
+    if (
+        session is None
+        or party is None
+        or metadata is None
+        or metadata.end_session_endpoint is None
+    ):
         return "/"
     state = token(service.randomness(32))
     await service.logins.keep_logout_state(state)
     parameters = {
         "id_token_hint": session.tokens.id_token,
-        "client_id": service.provider.registration.client_id,
+        "client_id": party.provider.registration.client_id,
         "post_logout_redirect_uri": service.post_logout_redirect_uri,
         "state": state,
     }

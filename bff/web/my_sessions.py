@@ -63,7 +63,7 @@ async def end(service: Service, *sessions: Session) -> None:
     ended = await service.store.end_many(keys, EndReason.ENDED_BY_USER)
     for session in ended:
         log.info("session.ended", session=session.display_id, reason=EndReason.ENDED_BY_USER)
-    await service.revoker.revoke(*ended)
+    await service.parties.revoke(*ended)
 
 
 def describe(session: Session, current: Session) -> dict[str, object]:

@@ -20,13 +20,15 @@ from bff.sessions.cookies import Cookie
 from bff.sessions.directory import Directory
 from bff.sessions.live import LiveSessions
 from bff.sessions.logins import Logins
+from bff.sessions.parties import Parties
 from bff.sessions.redis import Redis
-from bff.sessions.revocation import Revoker
+from bff.sessions.session import FIRST_PROVIDER
 from bff.sessions.store import SessionStore
 from bff.settings import Settings
 from bff.web.rate_limit import LoginRateLimit
 
 T = TypeVar("T")
+CALLBACK = "/bff/callback"
 MAX_FORM = 65_536
 MAX_FIELDS = 64
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -39,24 +41,22 @@ class Service:
     """The rooms that the pages use."""
 
     settings: Settings
-    provider: Provider
+    parties: Parties
     redis: Redis
     store: SessionStore
     logins: Logins
     access: Access
     directory: Directory
     live: LiveSessions
-    revoker: Revoker
     session_cookie: Cookie
     login_cookie: Cookie
     rate_limit: LoginRateLimit
     clock: Callable[[], float] = time.time
     randomness: Callable[[int], bytes] = field(default=secrets.token_bytes)
 
-    @property
-    def redirect_uri(self) -> str:
-        """The redirect URI to register at the provider."""
-        return f"{self.settings.base_url}/bff/callback"
+    def redirect_uri(self, provider: Provider) -> str:
+        """Return the redirect URI to register at a provider: each has its own (RFC 9700, 4.4.2)."""
+        return f"{self.settings.base_url}{callback_path(provider.registration.name)}"
 
     @property
     def post_logout_redirect_uri(self) -> str:
@@ -72,6 +72,11 @@ class Service:
             allowed=self.settings.allowed_origins,
         ):
             raise Problem(Code.CSRF, "not_own_request")
+
+
+def callback_path(name: str) -> str:
+    """Return the path of the redirect URI of the provider of this name."""
+    return CALLBACK if name == FIRST_PROVIDER else f"{CALLBACK}/{name}"
 
 
 def query_pairs(request: Request) -> list[tuple[str, str]]:

@@ -48,18 +48,18 @@ _QUERY = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '#"
 log = structlog.get_logger("bff.spa")
 
 
-def _nowhere() -> str | None:
-    return None
+def _nowhere() -> Sequence[str]:
+    return ()
 
 
 class SpaFolder:
-    """Serves a built SPA. `sign_out` tells the origin of the provider's sign-out, once known."""
+    """Serves a built SPA. `sign_out` tells the origins of the providers' sign-outs."""
 
     def __init__(
         self,
         folder: Path,
         added: Sources | None = None,
-        sign_out: Callable[[], str | None] = _nowhere,
+        sign_out: Callable[[], Sequence[str]] = _nowhere,
     ) -> None:
         self._folder = Folder(folder)
         self._added = added or {}

@@ -50,6 +50,7 @@ def measure(names: list[str], rounds: int, seconds: float, *, quiet: bool) -> li
         folder.chmod(0o755)  # nginx and Apache give their rights up
         stage = Stage(stack, folder)
         for name in names:
+            print(f"\nmeasuring: {name}", file=sys.stderr, flush=True)
             section = MODES[name](stage, rounds, seconds)
             section.load_average = load_average()
             sections.append(section)

@@ -10,7 +10,7 @@ from typing import Any
 from tests.bench.measure import Sample
 
 WIDTH = 100
-COLUMNS = ("", "requests/s", "p50 ms", "p99 ms", "CPU us", "memory MB")
+COLUMNS = ("", "requests/s", "p50 ms", "p99 ms", "CPU us/request", "memory MB")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def logins(stage: Stage, rounds: int, seconds: float) -> Section:
         f"Whole logins (redirect to the provider with PKCE, callback, RS256 ID token, session in "
         f"Redis), 8 at a time, at a provider that costs little; medians of {rounds} rounds of "
         f"{BATCH}. CPU: time of the proxy's processes per login. Every session is used afterwards.",
-        columns=("", "logins/s", "CPU us", "per CPU second"),
+        columns=("", "logins/s", "CPU us/login", "per CPU second"),
     )
     ours, place = stage.at_fast
     apache = stage.apache

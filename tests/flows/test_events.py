@@ -22,7 +22,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.fleet import Fleet, cookie_of, open_fleet
-from tests.support.keep_alive import Connection, descriptors, served_by
+from tests.support.keep_alive import (
+    Connection,
+    cpu_seconds,
+    descriptors,
+    resident,
+    served_by,
+)
 from tests.support.processes import free_port
 from tests.support.site import signed_in
 from tests.support.user_agent import UserAgent
@@ -31,7 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WORKERS = 3
 SOON = 1.0
-MANY = 300
+MANY = 1000
 SESSION_ENDED = 4401
 
 
@@ -311,24 +317,30 @@ async def test_who_uses_the_session_is_warned_anew(sockets_fleet: Fleet) -> None
 
 
 async def test_many_streams_cost_little(tmp_path: Path) -> None:
-    """300 on one worker: a file descriptor each and one subscription for all; all hear the end."""
+    """1,000 on one worker: a file descriptor each and one subscription for all; all hear the end."""
     async with open_fleet(tmp_path) as fleet:
         (pid,) = fleet.pids
         browser = await fleet.signed_in()
-        before = descriptors(pid)
+        before, memory = descriptors(pid), resident(pid)
         streams = [Stream(connection) for connection in await fleet.connections(MANY)]
         statuses = await asyncio.gather(*(one.open(cookie_of(browser)) for one in streams))
         assert Counter(statuses) == {200: MANY}
+        each = (resident(pid) - memory) / MANY
         async with redis.asyncio.Redis.from_url(fleet.redis_url) as client:
             assert await client.pubsub_numsub("bff:sessions") == [(b"bff:sessions", 1)]
             subscribers = [one for one in await client.client_list() if int(one["sub"])]
             assert len(subscribers) == 1
         assert descriptors(pid) - before < MANY + 40
         assert (await browser.fetch("/bff/session")).status_code == 200
-        began = time.monotonic()
+        began, used = time.monotonic(), cpu_seconds(pid)
         await browser.fetch("/bff/logout", method="POST")
-        await asyncio.gather(*(one.over() for one in streams))
-        assert time.monotonic() - began < 3
+        await asyncio.gather(*(one.over(10) for one in streams))
+        took, used = time.monotonic() - began, cpu_seconds(pid) - used
+        print(
+            f"{MANY} streams: {each / 1024:.0f} KiB each; ended in {took:.2f} s, CPU {used:.2f} s"
+        )
+        assert each < 128 * 1024
+        assert took < 3
         assert {str(one.events) for one in streams} == {"[('session.ended', {'reason': 'logout'})]"}
         for one in streams:
             await one.connection.aclose()

@@ -6,6 +6,8 @@ import asyncio
 import json
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 
 from tests.support.open_proxy import PATIENCE, OpenProxy
 from tests.support.raw_upstream import Peer, answering
@@ -25,7 +27,7 @@ async def test_requests_take_turns_and_the_dead_is_left_out_and_comes_back(
             for upstream in (first, second):
                 assert b"\r\nhost: 127.0.0.1:%d\r\n" % upstream.port in upstream.requests[0]
         for _ in range(6):
-            answer = await proxy.ask("/several", "Content-Length: 3", method="POST", body=b"pay")
+            answer = await proxy.ask("/several", "Content-Length: 3", method="PUT", body=b"pay")
             assert answer.status == 200
         assert len(first.requests) == 9
         async with proxy.upstream(answering(OK), 2) as second:
@@ -38,6 +40,21 @@ async def test_requests_take_turns_and_the_dead_is_left_out_and_comes_back(
     assert (lines[0]["route"], lines[0]["level"], lines[0]["seconds"]) == (
         "/several", "warning", 1.0,
     )  # fmt: skip
+
+
+async def test_a_websocket_goes_on_to_the_next_address(proxy: OpenProxy) -> None:
+    """The same choice as for requests: nobody sees that an address is dead."""
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    url = proxy.base_url.replace("http", "ws", 1) + "/several"
+    async with serve(echo, "127.0.0.1", proxy.ports[2]):
+        for _ in range(3):
+            async with connect(url, proxy=None) as socket:
+                await socket.send("hello")
+                assert await socket.recv() == "hello"
 
 
 async def test_an_open_circuit_refuses_at_once_and_closes_by_an_answer(proxy: OpenProxy) -> None:

@@ -86,6 +86,15 @@ async def test_a_navigation_without_a_file_gets_the_start_page(site: Site, path:
         assert "accept-encoding" in answer.headers["vary"].lower()
 
 
+async def test_caches_tell_the_start_page_from_a_missing_asset(site: Site) -> None:
+    """The answer at a path without a file depends on who asks, and says so."""
+    for fields, status in ((NAVIGATION, 200), (SCRIPT, 404)):
+        answer = await get(site, "/orders", *fields)
+        assert answer.status == status
+        assert {"Accept", "Sec-Fetch-Mode"} <= set(answer.headers["vary"].split(", "))
+    assert (await get(site, "/", *NAVIGATION)).headers["vary"] == "Accept-Encoding"
+
+
 @pytest.mark.parametrize("path", ["/missing.js", "/assets/index-00000000.js", "/orders", "/empty/"])
 async def test_a_missing_asset_is_not_found(site: Site, path: str) -> None:
     """What a script, an image or any program asks for is 404, and no cache keeps that."""
@@ -318,6 +327,8 @@ async def test_a_large_file_is_streamed_and_stopped(site: Site, built: Path) -> 
         pass
     writer.close()
     assert received < LARGE, "cut short, never filled up"
+    assert len(site.service.events("spa.broke_off")) == 1
+    assert site.service.events("request.crashed") == []
     assert (await get(site, "/")).status == 200
 
 

@@ -78,9 +78,10 @@ async def begin(rig: Rig, browser: UserAgent) -> tuple[Begun, Asked]:
     return Begun(f"code-{next(rig.codes)}", query, claims), pushed
 
 
-def nested(claims: Claims, **header: object) -> str:
+def nested(claims: Claims, enc: str = "A128CBC-HS256", **header: object) -> str:
     """Return a token as the provider makes it: signed, then encrypted for us."""
-    return jose.encrypt(jose.sign(claims, kid="one"), ENCRYPTION, **{"kid": "enc", **header})
+    members: dict[str, Any] = {"kid": "enc", **header}
+    return jose.encrypt(jose.sign(claims, kid="one"), ENCRYPTION, enc=enc, **members)
 
 
 def answer(rig: Rig, begun: Begun, **changes: object) -> Claims:
@@ -133,7 +134,8 @@ async def test_fapi2_message_signing_happy_path(signing: Rig) -> None:
 
 
 FORGED: dict[str, tuple[Callable[[Claims], str], str]] = {
-    "without-iss": (lambda c: jose.sign({k: v for k, v in c.items() if k != "iss"}, kid="one"), "response_iss"),
+    "without-iss": (lambda c: jose.sign({k: v for k, v in c.items() if k != "iss"}, kid="one"),
+                    "response_iss"),
     "with-invalid-iss": (lambda c: jose.sign({**c, "iss": c["iss"] + "1"}, kid="one"),
                          "response_iss"),
     "without-aud": (lambda c: jose.sign({k: v for k, v in c.items() if k != "aud"}, kid="one"),
@@ -309,6 +311,30 @@ async def test_the_hint_at_sign_out_is_what_was_inside(signing: Rig) -> None:
         url = (await browser.fetch("/bff/logout", method="POST")).json()["logout_url"]
         page = await browser.navigate(url, follow=False)
         assert f"id_token_hint={inner}" in page.headers["location"]
+
+
+async def test_a_refreshed_id_token_is_opened_too(signing: Rig) -> None:
+    """After a refresh, and another one, the hint is still what the provider can read."""
+    rig = signing
+    async with UserAgent(rig.service.base_url) as browser:
+        begun, _ = await begin(rig, browser)
+        rig.grants(begun, nested(begun.claims), refresh_token="first-refresh-token")
+        response = jose.sign(answer(rig, begun), kid="one")
+        assert (await rig.finish(browser, begun, {"response": response})).signed_in
+        members = {"access_token": "at", "token_type": "Bearer", "expires_in": 300}
+        renewed = {**begun.claims, "iat": int(time.time()), "renewed": True}
+        rig.plans["first-refresh-token"] = Answer(
+            body={**members, "id_token": nested(renewed), "refresh_token": "second-refresh-token"}
+        )
+        assert (await browser.fetch("/bff/refresh", method="POST")).status_code == 200
+        bad = jose.sign(renewed, kid="one")
+        rig.plans["second-refresh-token"] = Answer(body={**members, "id_token": bad})
+        assert (await browser.fetch("/bff/refresh", method="POST")).status_code == 503
+        rig.plans["second-refresh-token"] = Answer(body={**members, "id_token": nested(renewed)})
+        assert (await browser.fetch("/bff/session")).json()["authenticated"] is True
+        url = (await browser.fetch("/bff/logout", method="POST")).json()["logout_url"]
+        page = await browser.navigate(url, follow=False)
+        assert f"id_token_hint={jose.sign(renewed, kid='one')}" in page.headers["location"]
 
 
 async def test_the_keys_are_published_for_rotation(signing: Rig) -> None:

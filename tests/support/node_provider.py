@@ -53,7 +53,8 @@ class NodeProvider:
 
     `client`: metadata of its one client; `api`: audience of the access tokens, which are JWTs
     then (None: opaque tokens, good at userinfo); `accounts`: login name to claims; `port`: 0 for
-    a free one. Raises RuntimeError when it is not ready in 30 s.
+    a free one; `more`: further options, see server.mjs. Raises RuntimeError when it is not ready
+    in 30 s.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class NodeProvider:
         access_token_seconds: int = 300,
         accounts: Mapping[str, Mapping[str, Any]] | None = None,
         port: int = 0,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.client_id: str = client["client_id"]
         self.client_secret: str = client.get("client_secret", "")
@@ -80,6 +82,7 @@ class NodeProvider:
             "api": api,
             "accessTokenTtl": access_token_seconds,
             "accounts": accounts or {},
+            **(more or {}),
         }
         self._process = subprocess.Popen(
             [node.binary, "server.mjs"],

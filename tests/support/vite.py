@@ -46,12 +46,12 @@ class Application:
         output = self.folder / "vite.log"
         with output.open("wb") as sink:
             popen = subprocess.Popen(
-                self._command("--host", "127.0.0.1", "--port", str(port), "--strictPort"),
+                self._command("--port", str(port), "--strictPort"),
                 cwd=self.folder, env=self.node.environment, stdin=subprocess.DEVNULL, stdout=sink,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         process = Process(popen, output)
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://localhost:{port}"
         try:
             wait_for(f"{url}/index.html", process)
             yield url

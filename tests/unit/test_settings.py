@@ -153,6 +153,13 @@ REFUSED = [
     ("BFF_CLIENT_KEY_FILE", "/nowhere/key.pem", "cannot be read"),
     ("BFF_CLIENT_AUTH", "private_key_jwt", "BFF_CLIENT_KEY_FILE"),
     ("BFF_CLIENT_AUTH", "password", "Input should be"),
+    ("BFF_CLIENT_AUTH", "tls_client_auth", "BFF_CLIENT_CERT_FILE"),
+    ("BFF_CLIENT_AUTH", "self_signed_tls_client_auth", "BFF_CLIENT_CERT_FILE"),
+    ("BFF_CLIENT_CERT_FILE", "/nowhere/cert.pem", "cannot be read"),
+    ("BFF_CLIENT_CERT_KEY_FILE", "/etc/hostname", "BFF_CLIENT_CERT_FILE"),
+    ("BFF_BASIC_AUTH_ENCODING", "none", "Input should be"),
+    ("BFF_REQUEST_OBJECT", "perhaps", "boolean"),
+    ("BFF_ID_TOKEN_ENCRYPTION", "always", "Input should be"),
     ("BFF_SCOPES", "profile email", "openid"),
     ("BFF_SCOPES", 'openid a"b', "character"),
     ("BFF_SCOPES", "openid caf\u00e9", "character"),
@@ -175,6 +182,7 @@ REFUSED = [
     ("BFF_ROUTES", '{"/a": {"upstream": "http://x", "auth": "none", "auth": "user"}}', "twice"),
     ("BFF_SPA", "/nowhere", "index.html"),
     ("BFF_SPA", "http://localhost:5173/app", "origin only"),
+    ("BFF_SPA_CSP", '{"img-src": ["self"]}', "single quotes"),
     ("BFF_SESSION_IDLE_TIMEOUT", "0", "greater than or equal to 1"),
     ("BFF_SESSION_MAX_LIFETIME", "-1", "greater than or equal to 1"),
     ("BFF_COOKIE_SAMESITE", "none", "Input should be"),
@@ -246,6 +254,7 @@ ACCEPTED = [
     ("BFF_FETCH_USERINFO", "false", "fetch_userinfo", False),
     ("BFF_ROUTES", '{"/api": "http://api:9000"}', "routes", {"/api": "http://api:9000"}),
     ("BFF_SPA", "http://localhost:5173/", "spa", "http://localhost:5173"),
+    ("BFF_SPA_CSP", '{"img-src": ["https:"]}', "spa_csp", {"img-src": ("https:",)}),
     (
         "BFF_ALLOWED_ORIGINS",
         '["https://www.example.com", "http://localhost:3000"]',
@@ -288,15 +297,26 @@ def test_fixed_parameters_may_not_displace_ours(load: Any, name: str) -> None:
 
 
 def test_a_client_needs_some_way_to_prove_itself(load: Any, tmp_path: Path) -> None:
-    """A secret is required, unless there is a key, or the client is said to be public."""
+    """A secret is required, unless there is a key or certificate, or the client is public."""
     assert "BFF_CLIENT_KEY_FILE" in faults(load, BFF_CLIENT_SECRET=None)["BFF_CLIENT_SECRET"]
     for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
         found = faults(load, BFF_CLIENT_SECRET=None, BFF_CLIENT_AUTH=method)
         assert method in found["BFF_CLIENT_SECRET"]
     key = tmp_path / "key.pem"
     key.write_text("any")
-    for changes in ({"BFF_CLIENT_AUTH": "none"}, {"BFF_CLIENT_KEY_FILE": str(key)}):
+    for changes in (
+        {"BFF_CLIENT_AUTH": "none"},
+        {"BFF_CLIENT_KEY_FILE": str(key)},
+        {"BFF_CLIENT_CERT_FILE": str(key), "BFF_CLIENT_CERT_KEY_FILE": str(key)},
+    ):
         assert load(BFF_CLIENT_SECRET=None, **changes).client_secret is None
+
+
+def test_an_assertion_needs_a_long_secret(load: Any) -> None:
+    """A short secret could be guessed from an assertion that somebody saw (RFC 7518 3.2)."""
+    method = {"BFF_CLIENT_AUTH": "client_secret_jwt"}
+    assert load(BFF_CLIENT_SECRET=LONG, **method).client_auth == "client_secret_jwt"
+    assert "32 bytes" in faults(load, BFF_CLIENT_SECRET="hush", **method)["BFF_CLIENT_SECRET"]
 
 
 def test_hs256_needs_a_long_secret(load: Any) -> None:

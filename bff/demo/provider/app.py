@@ -81,7 +81,7 @@ def create_provider(
         lifespan=remembering(state, memory),
         middleware=[Middleware(LoopbackOnly)],
         exception_handlers={
-            AuthorizationError: _authorization_error,
+            AuthorizationError: partial(_authorization_error, state),
             OAuthError: _oauth_error,
             PageError: _page_error,
             BadParametersError: _bad_parameters,
@@ -94,9 +94,9 @@ def _route(state: ProviderState, path: str, endpoint: Endpoint, *methods: str) -
     return Route(path, partial(endpoint, state), methods=list(methods))
 
 
-def _authorization_error(_request: Request, error: Exception) -> Response:
+def _authorization_error(state: ProviderState, _request: Request, error: Exception) -> Response:
     assert isinstance(error, AuthorizationError)
-    return answer_error(error)
+    return answer_error(state, error)
 
 
 def _oauth_error(_request: Request, error: Exception) -> Response:

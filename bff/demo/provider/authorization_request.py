@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bff.demo.provider.parameters import Parameters
     from bff.demo.provider.sso import SsoSession
 
-RESPONSE_MODES = ("query", "form_post")
+RESPONSE_MODES = ("query", "form_post", "jwt", "query.jwt", "form_post.jwt")
 PROMPTS = ("none", "login", "consent", "select_account")
 # In rising order: a session of the second level satisfies a request for the first.
 ACRS = ("urn:demo:acr:basic", "urn:demo:acr:strong")
@@ -33,6 +33,7 @@ CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 class ResponseTarget:
     """Where the answer goes: a redirect URI that has been found registered."""
 
+    client_id: str
     redirect_uri: str
     response_mode: str
     state: str | None
@@ -123,7 +124,8 @@ def _check_target(parameters: Parameters, config: ProviderConfig) -> tuple[Clien
     state = parameters.get("state")
     if state is not None and len(state) > MAX_LENGTH:
         state = None
-    target = ResponseTarget(redirect_uri, mode if known else "query", state, config.issuer)
+    answered_by = mode if known else "query"
+    target = ResponseTarget(client.client_id, redirect_uri, answered_by, state, config.issuer)
     if not known:
         raise AuthorizationError(target, "invalid_request", "response_mode is not supported")
     return client, target

@@ -5,7 +5,7 @@ and nothing asks for more) or show the sign-in page. `POST /login`: a card was c
 signed in, and the request that waited is answered. A waiting request is kept here, and its form
 works only in the browser that it was shown to.
 
-Sources: RFC 6749 section 4.1, RFC 9207, OpenID Connect Core 3.1.2, Form Post Response Mode.
+Sources: RFC 6749 section 4.1, RFC 9207, OpenID Connect Core 3.1.2, Form Post Response Mode, JARM.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     from bff.demo.provider.sso import SsoSession
     from bff.demo.provider.state import ProviderState
+
+SIGNED_ANSWER = "oauth-authz-resp+jwt"
+SIGNED_ANSWER_SECONDS = 600
 
 
 async def authorize(state: ProviderState, request: Request) -> Response:
@@ -82,10 +85,10 @@ async def login(state: ProviderState, request: Request) -> Response:
     return response
 
 
-def answer_error(error: AuthorizationError) -> Response:
+def answer_error(state: ProviderState, error: AuthorizationError) -> Response:
     """Tell the client what went wrong (RFC 6749 section 4.1.2.1)."""
     parameters = error.target.parameters(error=error.error, error_description=error.description)
-    return _answer(error.target, parameters)
+    return _answer(state, error.target, parameters)
 
 
 def _answer_code(
@@ -104,11 +107,14 @@ def _answer_code(
     )
     session.client_ids.add(wanted.client.client_id)
     code = state.grants.issue_code(grant, wanted.target.redirect_uri, wanted.code_challenge)
-    return _answer(wanted.target, wanted.target.parameters(code=code))
+    return _answer(state, wanted.target, wanted.target.parameters(code=code))
 
 
-def _answer(target: ResponseTarget, parameters: dict[str, str]) -> Response:
-    if target.response_mode == "form_post":
+def _answer(state: ProviderState, target: ResponseTarget, parameters: dict[str, str]) -> Response:
+    if target.response_mode.endswith("jwt"):
+        claims = {"aud": target.client_id, "exp": state.now() + SIGNED_ANSWER_SECONDS}
+        parameters = {"response": state.keys.sign(SIGNED_ANSWER, {**parameters, **claims})}
+    if target.response_mode.startswith("form_post"):
         return page("form_post", action=target.redirect_uri, parameters=parameters)
     return redirect(target.url(parameters))
 

@@ -9,18 +9,24 @@
  *   port            loopback port; 0 or absent: a free one
  *   client          client metadata (OpenID Connect Dynamic Client Registration 1.0, section 2)
  *   api             audience of the access tokens (RFC 8707); null: opaque tokens for userinfo
+ *   resources       further resources of which tokens may be asked; each is its own audience
  *   apiScope        scopes the API knows, space separated
  *   accessTokenTtl  seconds
  *   accounts        login name to claims, beside those made up for every other login
+ *   clients         metadata of further clients
+ *   features        features of the library to switch on or change, beside those below
+ *   mtls            {key, cert, ca} as PEM: the same provider also at an https port that asks for a
+ *                   certificate, named by `mtls_endpoint_aliases` (RFC 8705)
  *
  * Output: JSON lines on standard output, first `{"ready": true, "issuer": ...}`, then events;
  * the library's own remarks come between them as plain text.
  * It ends on SIGTERM, and when its standard input is closed, so that it never outlives the tests.
  */
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 
 const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost']);
 
@@ -28,9 +34,13 @@ const options = {
   port: 0,
   client: {},
   api: null,
+  resources: [],
   apiScope: 'orders:read',
   accessTokenTtl: 300,
   accounts: {},
+  clients: [],
+  features: {},
+  mtls: null,
   ...JSON.parse(process.env.PROVIDER_OPTIONS ?? '{}'),
 };
 
@@ -55,8 +65,24 @@ function fetchOnLoopback(url, { dispatcher, ...request }) {
   return fetch(url, request);
 }
 
+const certificateOf = (ctx) => {
+  const { raw } = ctx.socket.getPeerCertificate?.() ?? {};
+  return raw && new X509Certificate(raw);
+};
+
+const byCertificate = {
+  enabled: options.mtls !== null,
+  certificateBoundAccessTokens: true,
+  selfSignedTlsClientAuth: true,
+  tlsClientAuth: true,
+  getCertificate: (ctx) => certificateOf(ctx)?.toString(),
+  certificateAuthorized: (ctx) => ctx.socket.authorized === true,
+  certificateSubjectMatches: (ctx, property, expected) =>
+    property === 'tls_client_auth_subject_dn' && certificateOf(ctx).subject === expected,
+};
+
 const configuration = {
-  clients: [options.client],
+  clients: [options.client, ...options.clients],
   cookies: { keys: [randomBytes(32).toString('base64url')] },
   jwks: {
     keys: [
@@ -67,6 +93,14 @@ const configuration = {
       },
     ],
   },
+  clientAuthMethods: [
+    'client_secret_basic',
+    'client_secret_post',
+    'client_secret_jwt',
+    'private_key_jwt',
+    'none',
+    ...(options.mtls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
+  ],
   fetch: fetchOnLoopback,
   findAccount: (ctx, login) => ({ accountId: login, claims: () => claimsOf(login) }),
   extraTokenClaims: (ctx, token) =>
@@ -97,20 +131,42 @@ const configuration = {
       enabled: options.api !== null,
       defaultResource: () => options.api,
       useGrantedResource: () => true,
-      getResourceServerInfo: () => ({
-        audience: options.api,
-        scope: options.apiScope,
-        accessTokenFormat: 'jwt',
-        accessTokenTTL: options.accessTokenTtl,
-        jwt: { sign: { alg: 'RS256' } },
-      }),
+      getResourceServerInfo: (ctx, resource) => {
+        if (![options.api, ...options.resources].includes(resource)) {
+          throw new errors.InvalidTarget();
+        }
+        return {
+          audience: resource,
+          scope: options.apiScope,
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: options.accessTokenTtl,
+          jwt: { sign: { alg: 'RS256' } },
+        };
+      },
     },
+    mTLS: byCertificate,
+    ...options.features,
   },
 };
 
 const server = createServer();
-server.listen(options.port, '127.0.0.1', () => {
+const tlsServer =
+  options.mtls && createTlsServer({ ...options.mtls, requestCert: true, rejectUnauthorized: false });
+const listening = (one, port) => new Promise((done) => one.listen(port, '127.0.0.1', done));
+
+Promise.all([listening(server, options.port), tlsServer && listening(tlsServer, 0)]).then(() => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
+  if (tlsServer) {
+    const paths = {
+      token_endpoint: 'token',
+      revocation_endpoint: 'token/revocation',
+      userinfo_endpoint: 'me',
+      pushed_authorization_request_endpoint: 'request',
+    };
+    const origin = `https://127.0.0.1:${tlsServer.address().port}`;
+    const aliases = Object.entries(paths).map(([name, path]) => [name, `${origin}/${path}`]);
+    configuration.discovery = { mtls_endpoint_aliases: Object.fromEntries(aliases) };
+  }
   const provider = new Provider(issuer, configuration);
   provider.on('backchannel.success', (ctx, client, sub, sid) => {
     say({ event: 'backchannel.success', sub, sid });
@@ -127,12 +183,15 @@ server.listen(options.port, '127.0.0.1', () => {
   provider.on('grant.revoked', () => say({ event: 'grant.revoked' }));
   provider.on('server_error', (ctx, error) => console.error(error));
   server.on('request', provider.callback());
+  tlsServer?.on('request', provider.callback());
   say({ ready: true, issuer });
 });
 
 function end() {
   server.close(() => process.exit(0));
   server.closeAllConnections();
+  tlsServer?.close();
+  tlsServer?.closeAllConnections();
 }
 process.on('SIGTERM', end);
 process.stdin.on('end', end).resume();

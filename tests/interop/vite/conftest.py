@@ -5,7 +5,7 @@ Where they cannot be had, see `prerequisites.py`.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,7 +80,7 @@ def built_service(application: Application, redis_url: str, tmp_path: Path) -> I
         yield service
 
 
-def serve_spa(folder: Path, redis_url: str, spa: str) -> ExitStack:
+def serve_spa(folder: Path, redis_url: str, spa: str) -> AbstractContextManager[Service]:
     """Run the service with that BFF_SPA; nobody signs in, so its provider may be away."""
     port = free_port()
     env = {

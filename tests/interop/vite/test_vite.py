@@ -31,7 +31,7 @@ PATIENCE = 20_000
 async def test_the_dev_server_works_through_the_service(
     dev_service: Service, application: Application
 ) -> None:
-    """Page, modules, queries, and the hot-reload WebSocket at `/`, with a signed-in user's cookie."""
+    """Page, modules, queries, and the hot-reload WebSocket at `/`, all with a user's cookie."""
     page = await get(dev_service, "/orders?a=b", "Accept: text/html", *OURS)
     assert page.status == 200
     assert b'<script type="module" src="/@vite/client">' in page.body
@@ -61,7 +61,7 @@ async def test_the_dev_server_works_through_the_service(
         assert json.loads(await socket.recv()) == {"type": "connected"}
         (application.folder / "src" / "message.js").write_text('export const message = "new";')
         update = await next_message(socket, "update")
-        assert update["updates"][0]["path"] == "/src/message.js"
+        assert update["updates"][0]["acceptedPath"] == "/src/message.js"
         page_file = application.folder / "index.html"
         page_file.write_text(page_file.read_text().replace("Interop", "Other"))
         await next_message(socket, "full-reload")

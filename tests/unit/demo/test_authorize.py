@@ -126,6 +126,24 @@ async def test_form_post_answers_with_a_form(driver: Driver) -> None:
     assert hidden(error)["error"] == "invalid_scope"
 
 
+@pytest.mark.parametrize("mode", ["jwt", "query.jwt", "form_post.jwt"])
+async def test_answers_can_be_signed(driver: Driver, mode: str) -> None:
+    """JARM: code and errors in one JWT for this client, in the address or in a form."""
+    answers = (
+        await driver.choose(await driver.authorize(response_mode=mode), "alice"),
+        await driver.authorize(response_mode=mode, scope="email"),
+    )
+    for answer, name in zip(answers, ("code", "error"), strict=True):
+        parameters = hidden(answer) if mode.startswith("form_post") else landed(answer)
+        assert parameters.keys() == {"response"}
+        claims = (await driver.verified(parameters["response"])).claims
+        assert name in claims
+        assert (claims["iss"], claims["aud"]) == (driver.issuer, driver.request()["client_id"])
+        assert claims["state"] == "the state"
+        answer_again = await driver.authorize(id_token_hint=parameters["response"])
+        assert landed(answer_again)["error"] == "invalid_request", "it is no ID token"
+
+
 async def test_a_request_may_come_as_a_form(driver: Driver) -> None:
     """The authorization endpoint takes POST as well (OpenID Connect Core 3.1.2.1)."""
     page = await driver.http.post("/authorize", data=driver.request())

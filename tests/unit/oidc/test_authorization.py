@@ -39,6 +39,7 @@ def parameters(
     *,
     response_mode: str = "query",
     extra: Mapping[str, str] | None = None,
+    resources: tuple[str, ...] = (),
 ) -> dict[str, str]:
     """Return the parameters of a request."""
     return authorization_parameters(
@@ -49,6 +50,7 @@ def parameters(
         options=options or Options(),
         response_mode=response_mode,
         extra=extra,
+        resources=resources,
     )
 
 
@@ -268,3 +270,52 @@ def test_known_errors_keep_their_names(error: str) -> None:
     """The log can tell the specifications' errors apart."""
     with pytest.raises(BadResponseError, match=f"^provider_error_{error}$"):
         granted_code({"error": error})
+
+
+def test_every_resource_is_a_parameter_of_its_own() -> None:
+    """Those of the routes, and the operator's fixed one, each once (RFC 8707 section 2)."""
+    asked = parameters(
+        extra={"resource": "https://fixed"}, resources=("https://a", "https://fixed", "https://b")
+    )
+    url = authorization_url("https://login.example.com/authorize", asked)
+    sent = [value for name, value in parse_qsl(urlsplit(url).query) if name == "resource"]
+    assert sent == ["https://fixed", "https://a", "https://b"]
+    assert "resource" not in parameters()
+
+
+def test_a_silent_sign_in_is_one_without_the_user() -> None:
+    """It asks for `prompt=none`, whether the page says so or not."""
+    for query in ({"silent": "true"}, {"silent": "true", "prompt": "none"}):
+        options = Options.parse(query)
+        assert (options.silent, options.prompt) == (True, "none")
+        assert parameters(options)["prompt"] == "none"
+    assert not Options.parse({"silent": "false"}).silent
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ({"silent": "1"}, "silent"),
+        ({"silent": "true", "prompt": "login"}, "prompt"),
+        ({"silent": "true", "max_age": "0"}, "max_age"),
+        ({"claims": "{}"}, "claims"),
+        (
+            {
+                "claims": '{"id_token": {"acr": {"essential": true, "value": "a"}}}',
+                "acr_values": "b",
+            },
+            "claims",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other(query: dict[str, str], named: str) -> None:
+    """Nothing is sent that a provider could understand in two ways (Core 5.5.1.1)."""
+    with pytest.raises(BadOptionError, match=named):
+        Options.parse(query)
+
+
+def test_claims_are_sent_as_they_were_judged() -> None:
+    """Written anew, beside `acr_values` where the claims ask for no essential acr."""
+    asked = '{"id_token": {"email": null}}'
+    sent = parameters(Options.parse({"claims": asked, "acr_values": "gold"}))
+    assert (sent["claims"], sent["acr_values"]) == ('{"id_token":{"email":null}}', "gold")

@@ -60,12 +60,13 @@ async def test_a_pushed_request_is_pushed_anew_each_time(
     pushed = iter(("urn:one", "urn:two"))
     scripted.answers["/par"] = lambda _: Answer(201, {"request_uri": next(pushed)})
     scripted.metadata["pushed_authorization_request_endpoint"] = scripted.url("/par")
+    seen: list[str] = []
     for method in ("client_secret_post", "client_secret_basic"):
-        provider = make_provider(client_auth=method)
-        sent = await sent_by(provider)
+        sent = await sent_by(make_provider(client_auth=method))
         assert sent.keys() == {"client_id", "request_uri"}
         assert scripted.last("/par").body.count(b"client_id=") == 1, "each parameter once"
-    assert sent["request_uri"] == "urn:two"
+        seen.append(sent["request_uri"])
+    assert seen == ["urn:one", "urn:two"]
 
 
 async def test_a_signed_request_stands_in_the_address(

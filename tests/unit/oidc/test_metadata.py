@@ -205,14 +205,14 @@ def test_a_bad_alias_is_not_passed_over() -> None:
 
 def test_demanded_pushed_requests_need_an_endpoint() -> None:
     """A request is never sent openly to a provider that demands PAR (RFC 9126 5)."""
-    demand = {"require_pushed_authorization_requests": True}
+    demand: dict[str, object] = {"require_pushed_authorization_requests": True}
     for endpoint in (None, "http://login.example.com/par", 7):
         with pytest.raises(BadMetadataError, match="no_pushed_authorization_request_endpoint"):
             judge_metadata(
-                document(pushed_authorization_request_endpoint=endpoint, **demand), ISSUER
+                document() | demand | {"pushed_authorization_request_endpoint": endpoint}, ISSUER
             )
-    good = document(pushed_authorization_request_endpoint="https://login.example.com/par", **demand)
-    assert judge_metadata(good, ISSUER).pushed_authorization_request_endpoint is not None
+    good = document(pushed_authorization_request_endpoint="https://login.example.com/par")
+    assert judge_metadata(good | demand, ISSUER).pushed_authorization_request_endpoint is not None
 
 
 @pytest.mark.parametrize(("demand", "found"), [(True, True), (False, False), ("true", False)])

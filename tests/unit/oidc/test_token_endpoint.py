@@ -6,6 +6,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -14,6 +15,7 @@ from bff.oidc import token_endpoint
 from bff.oidc.grants import InvalidGrantError, RefusedError
 from bff.oidc.keys import BadTokenError, import_keys, verify
 from bff.oidc.provider import Provider
+from bff.oidc.token_target import TokenTarget
 from tests.support.jose import forge, rsa, sign
 from tests.support.our_side import MakeProvider
 from tests.support.scripted_provider import DISCOVERY, Answer, ScriptedProvider
@@ -47,6 +49,63 @@ async def test_a_refresh_token_is_sent_byte_for_byte(
     odd = "".join(map(chr, range(0x20, 0x7F)))
     await token_endpoint.refresh(make_provider(), odd)
     assert scripted.last("/token").form == {"grant_type": "refresh_token", "refresh_token": odd}
+
+
+async def test_a_refresh_names_a_resource(
+    make_provider: MakeProvider, scripted: ScriptedProvider
+) -> None:
+    """The access token that comes is for that one alone (RFC 8707)."""
+    scripted.answers["/token"] = GRANTED
+    await token_endpoint.refresh(make_provider(), "rt", "https://api.example/a?b")
+    assert scripted.last("/token").form["resource"] == "https://api.example/a?b"
+
+
+async def test_a_pushed_request_names_every_resource(
+    make_provider: MakeProvider, scripted: ScriptedProvider
+) -> None:
+    """Each is a parameter of its own there too."""
+    scripted.answers["/par"] = Answer(201, {"request_uri": "urn:x", "expires_in": 60})
+    parameters = {"client_id": "my-spa", "resource": "https://a https://b"}
+    await token_endpoint.push(make_provider(), scripted.url("/par"), parameters)
+    pairs = parse_qsl(scripted.last("/par").body.decode())
+    assert [value for name, value in pairs if name == "resource"] == ["https://a", "https://b"]
+
+
+ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+TARGET = TokenTarget(exchange=True, audience="orders", scope="orders:read")
+
+
+@pytest.mark.parametrize("issued", [ACCESS, "urn:ietf:params:oauth:token-type:jwt"])
+async def test_an_access_token_is_exchanged(
+    make_provider: MakeProvider, scripted: ScriptedProvider, issued: str
+) -> None:
+    """What is asked, what it is for, and what comes back (RFC 8693 section 2)."""
+    scripted.answers["/token"] = Answer(body={**GRANTED.body, "issued_token_type": issued})
+    grant = await token_endpoint.exchange_token(make_provider(), "subject", TARGET)
+    assert grant.access_token == "at"
+    assert scripted.last("/token").form == {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": "subject", "subject_token_type": ACCESS, "requested_token_type": ACCESS,
+        "audience": "orders", "scope": "orders:read",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"issued_token_type": "urn:ietf:params:oauth:token-type:id_token"},
+        {"issued_token_type": 1},
+        {"issued_token_type": ACCESS, "token_type": "N_A"},
+    ],
+)
+async def test_what_is_no_access_token_is_not_sent_as_one(
+    make_provider: MakeProvider, scripted: ScriptedProvider, members: dict[str, Any]
+) -> None:
+    """An exchange may give anything; only an access token goes to an upstream."""
+    scripted.answers["/token"] = Answer(body={**GRANTED.body, **members})
+    with pytest.raises(RefusedError):
+        await token_endpoint.exchange_token(make_provider(), "subject", TARGET)
 
 
 @pytest.mark.parametrize("scope", ["", "orders:read a"])

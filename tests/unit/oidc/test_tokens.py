@@ -209,6 +209,42 @@ def test_max_age_is_held_against_auth_time(
 
 
 @pytest.mark.parametrize(
+    ("auth_time", "asked_at", "max_age", "fits"),
+    [
+        (NOW - 400, NOW - 390, 0, True),
+        (NOW - 400, NOW - 369, 0, False),
+        (NOW - 100, NOW - 500, 0, True),
+        (NOW - 100, NOW + 500, 60, False),
+        (NOW - 90, NOW + 500, 60, True),
+    ],
+)
+def test_max_age_is_measured_when_it_is_asked(
+    auth_time: float, asked_at: float, max_age: int, *, fits: bool
+) -> None:
+    """Who takes minutes at the provider's pages is not refused; no clock makes it laxer."""
+    claims = id_claims(auth_time=auth_time)
+    if fits:
+        assert judge(claims, max_age=max_age, asked_at=asked_at)
+    else:
+        assert reason_of(judge, claims, max_age=max_age, asked_at=asked_at) == "max_age"
+
+
+def test_nobody_signs_in_tomorrow() -> None:
+    """An `auth_time` that lies ahead would be recent for ever."""
+    assert judge(id_claims(auth_time=NOW + SKEW))
+    assert reason_of(judge, id_claims(auth_time=NOW + SKEW + 1)) == "auth_time"
+
+
+def test_what_was_asked_for_by_claims_must_come_back() -> None:
+    """Essential claims, and the user that was named."""
+    claims = id_claims(acr="gold", email=None)
+    assert judge(claims, essential=("acr",), sub="alice")
+    assert reason_of(judge, claims, essential=("acr", "auth_time")) == "essential_claim"
+    assert reason_of(judge, claims, essential=("email",)) == "essential_claim"
+    assert reason_of(judge, claims, sub="bob") == "other_sub"
+
+
+@pytest.mark.parametrize(
     ("acr", "asked", "fits"),
     [("gold", "gold", True), ("gold", "silver gold", True), ("silver", "gold", False),
      (None, "gold", False), (["gold"], "gold", False), (None, None, True), ("x", None, True),

@@ -13,6 +13,7 @@ from bff.errors import StoreUnavailableError
 from bff.sessions import names
 from bff.sessions.access import Access
 from bff.sessions.cookies import session_cookie
+from bff.sessions.parties import Parties, Party
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason, SessionStore
 from tests.support.clock import Clock
@@ -49,7 +50,8 @@ def stub() -> Stub:
 def access(store: SessionStore, stub: Stub) -> Access:
     """The room under test."""
     cookie = session_cookie([SECRET], loopback_http=True, same_site="strict")
-    return Access(cookie, store, stub, stub, stub)  # type: ignore[arg-type]  # stand-ins
+    party = Party(stub, stub, stub, stub)  # type: ignore[arg-type]  # stand-ins
+    return Access(cookie, store, Parties({"default": party}), stub)  # type: ignore[arg-type]  # as above
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from dataclasses import replace
 
@@ -44,6 +45,16 @@ async def test_a_login_is_taken_once(logins: Logins, redis: Redis) -> None:
     assert before <= found.started_at <= after
     assert replace(found, started_at=0) == LOGIN
     assert await logins.take("browser", "state") is None
+
+
+async def test_what_must_come_back_is_remembered(logins: Logins) -> None:
+    """Also what is seldom asked; and a login without it is kept as it always was."""
+    asked = replace(LOGIN, essential=("acr", "auth_time"), sub="alice", silent=True, max_age=None)
+    await logins.keep("browser", "state", asked)
+    found = await logins.take("browser", "state")
+    assert found is not None
+    assert replace(found, started_at=0) == asked
+    assert not {"essential", "sub", "silent"} & set(json.loads(LOGIN.dump()))
 
 
 async def test_only_one_of_many_takes_it(logins: Logins) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.sessions.device import Device
-from bff.sessions.session import Session, Tokens, absolute_end
+from bff.sessions.session import Session, Tokens, UpstreamToken, absolute_end
 from tests.support.sessions import a_session
 
 NOW = 1_800_000_000.0
@@ -151,3 +152,33 @@ def test_its_display_id_opens_nothing() -> None:
 def test_a_session_never_outlives_the_providers(claims: dict[str, object], end: int) -> None:
     """The absolute end is ours, or that of the provider's session where it is sooner."""
     assert absolute_end(1000.5, 600, claims) == end
+
+
+UPSTREAM = {
+    "aaaa": UpstreamToken("for-a", NOW, NOW + 60, frozenset({"a", "b"}), exchanged=False),
+    "bbbb": UpstreamToken("h.e.y", NOW, None, frozenset(), exchanged=True),
+}
+
+
+def test_tokens_for_upstreams_are_in_the_record() -> None:
+    """They come back as they were; a record without them is as it always was."""
+    session = a_session(upstream_tokens=UPSTREAM)
+    assert Session.parse(session.dump(), session.key, 0, session.last_used_at) == session
+    plain = a_session().dump()
+    assert len(json.loads(plain[4 : 4 + int.from_bytes(plain[:4], "big")])) == 11
+
+
+def test_a_refresh_drops_what_was_exchanged_for_the_old_token() -> None:
+    """What was got by `resource` has a life of its own."""
+    session = a_session(upstream_tokens=UPSTREAM)
+    assert set(session.with_tokens(tokens(300)).upstream_tokens) == {"aaaa"}
+
+
+def test_a_new_token_for_an_upstream_takes_the_place_of_the_old() -> None:
+    """With the refresh token that came beside it; expired ones of others go on the way."""
+    session = a_session(upstream_tokens=UPSTREAM)
+    new = UpstreamToken("new", NOW + 100, NOW + 200, frozenset(), exchanged=True)
+    found = session.with_upstream_token("bbbb", new, "refresh-two")
+    assert found.upstream_tokens == {"bbbb": new}
+    assert found.tokens == replace(session.tokens, refresh_token="refresh-two")
+    assert found.generation == session.generation + 1

@@ -63,7 +63,7 @@ def test_a_nonce_admits_scripts_and_styles() -> None:
 
 def test_a_form_may_lead_to_the_providers_sign_out() -> None:
     """A form at `/bff/logout` ends there; the own origin is not named twice."""
-    found = directives(policy({}, sign_out="https://login.example.com"))
+    found = directives(policy({}, sign_out=["https://login.example.com"]))
     assert found["form-action"] == "'self' https://login.example.com"
 
 

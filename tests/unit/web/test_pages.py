@@ -17,7 +17,7 @@ from bff.web.pages import HERE, json_answer, page, redirect, timestamp, wants_pa
 VALUES: dict[str, Any] = {
     "title": "Title", "message": "Message", "action_label": "Go", "action_url": "/", "code": "x",
     "request_id": "r", "status": 400, "return_to": "/orders", "user_name": "Alice",
-    "origin": "https://app.example.com",
+    "origin": "https://app.example.com", "choices": [("Google", "/bff/login?provider=google")],
 }  # fmt: skip
 TEMPLATES = sorted(path.name for path in (HERE / "templates").glob("*.html"))
 PAGES = [name for name in TEMPLATES if name != "base.html"]

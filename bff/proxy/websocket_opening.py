@@ -1,0 +1,123 @@
+"""Opens a WebSocket to the upstream of a route, with the token of whoever asks for it.
+
+Rules: addresses take turns as for requests; a 401 for an expired token is met once by a refresh and
+a second handshake; a browser that leaves meanwhile is not waited for.
+
+Source: contract, section 5; RFC 6455 section 4.1; RFC 6750 section 3.1; RFC 9470 section 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from starlette.types import Receive, Scope
+
+from bff.errors import Code, Problem, ProviderUnavailableError
+from bff.proxy.admission import Admission, Grant
+from bff.proxy.caller import Callers
+from bff.proxy.challenge import EXPIRED, bearer_error
+from bff.proxy.headers import OwnCookies, request_headers
+from bff.proxy.route import Route, target
+from bff.proxy.upstreams import Upstreams
+from bff.proxy.websocket_client import RefusedError, UpstreamSocket, connect
+from bff.proxy.websocket_handshake import read_offer
+from bff.proxy.wire import UpstreamError, UpstreamTimeoutError
+from bff.websocket_server import TUNNEL
+
+_UNAUTHORIZED = 401
+
+log = structlog.get_logger("bff.proxy")
+
+
+class Opener:
+    """Shakes hands with upstreams."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        upstreams: Upstreams,
+        callers: Callers,
+        own_cookies: OwnCookies,
+    ) -> None:
+        self._admission = admission
+        self._upstreams = upstreams
+        self._callers = callers
+        self._own_cookies = own_cookies
+
+    async def open(
+        self, route: Route, grant: Grant, scope: Scope, receive: Receive
+    ) -> UpstreamSocket | None:
+        """Return the upstream's socket, None where the browser left meanwhile.
+
+        A 401 for an expired token is met once by a refresh; one for a sign-in that is too weak, or
+        too old, raises Problem.
+        """
+        try:
+            return await self._connect(route, grant, scope, receive)
+        except RefusedError as refusal:
+            renewed = await self._renewed(route, grant, refusal)
+            if renewed is None:
+                raise
+        try:
+            return await self._connect(route, renewed, scope, receive)
+        except RefusedError as refusal:
+            self._check_sign_in(route, grant, refusal)
+            raise
+
+    async def _renewed(self, route: Route, grant: Grant, refusal: RefusedError) -> Grant | None:
+        if grant.session is None or refusal.status != _UNAUTHORIZED:
+            return None
+        self._check_sign_in(route, grant, refusal)
+        if bearer_error(refusal.fields) != EXPIRED:
+            return None
+        try:
+            renewed = await self._admission.renew(route, grant.session)
+        except ProviderUnavailableError:
+            return None
+        return None if renewed.authorization == grant.authorization else renewed
+
+    def _check_sign_in(self, route: Route, grant: Grant, refusal: RefusedError) -> None:
+        problem = self._admission.step_up(route, grant.session, refusal.status, refusal.fields)
+        if problem is not None:
+            raise problem
+
+    async def _connect(
+        self, route: Route, grant: Grant, scope: Scope, receive: Receive
+    ) -> UpstreamSocket | None:
+        try:
+            offer = read_offer(scope["headers"], extensions=TUNNEL in scope["extensions"])
+        except ValueError:
+            raise Problem(Code.BAD_REQUEST, "malformed_subprotocol") from None
+        fields = request_headers(
+            scope["headers"],
+            self._callers.of(route, scope),
+            authorization=grant.authorization,
+            own_cookies=self._own_cookies,
+            keep_cookies=route.cookies,
+            let=route.pass_request_headers,
+        )
+        path = target(route, scope["raw_path"], scope["query_string"])
+        opening = asyncio.create_task(
+            self._upstreams.attempt(
+                route,
+                lambda address, left, connecting: connect(
+                    address, path, fields, offer, timeout=left, connect_timeout=connecting
+                ),
+                answers=(RefusedError,),
+            )
+        )
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((opening, gone), return_when=asyncio.FIRST_COMPLETED)
+            return await opening if opening.done() else None
+        except UpstreamError as error:
+            kind = type(error).__name__
+            log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
+            if isinstance(error, UpstreamTimeoutError):
+                raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
+            raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
+        finally:
+            opening.cancel()
+            gone.cancel()
+            await asyncio.gather(opening, gone, return_exceptions=True)

@@ -1,0 +1,90 @@
+"""An upstream that looks at how the user signed in, and asks for more where it is not enough.
+
+It reads `acr` and `auth_time` of the access token (RFC 9068 section 2.2.1) and challenges as
+RFC 9470 section 3 says: at `/strong` for the strong `acr`, at `/recent` for a sign-in of the last
+`RECENT` seconds, at `/odd` with what no URL should get. It notes the claims of every token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+STRONG = "urn:demo:acr:strong"
+RECENT = 3
+
+
+class StrictApi(ThreadingHTTPServer):
+    """The upstream. `seen` are path and token claims of every request."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: StrictApi
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        claims = _claims(self.headers.get("Authorization") or "")
+        self.server.seen.append((self.path, claims))
+        wanted = _wanted(self.path, claims)
+        body = json.dumps({"refused": wanted} if wanted else {"sub": claims["sub"]}).encode()
+        self.send_response(401 if wanted else 200)
+        if wanted:
+            challenge = f'Bearer error="insufficient_user_authentication", {wanted}'
+            self.send_header("WWW-Authenticate", challenge)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer  # noqa: N815 - the library's names
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        del format, args
+
+
+def _claims(authorization: str) -> dict[str, Any]:
+    part = authorization.removeprefix("Bearer ").split(".")[1]
+    claims: dict[str, Any] = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return claims
+
+
+def _wanted(path: str, claims: dict[str, Any]) -> str | None:
+    if path.endswith("/strong") and claims["acr"] != STRONG:
+        return f'acr_values="urn:never:heard {STRONG}"'
+    if path.endswith("/recent") and time.time() - claims["auth_time"] > RECENT:
+        return f'max_age="{RECENT}", scope="ignored"'
+    if path.endswith("/odd"):
+        return 'acr_values="a\tb&return_to=//evil.example", max_age="-1"'
+    return None
+
+
+@contextlib.contextmanager
+def strict_api() -> Iterator[StrictApi]:
+    """Run the upstream."""
+    server = StrictApi()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
