@@ -133,6 +133,7 @@ class Application:
         )
         client_token = ClientToken(parties.first.provider, self.clock)
         access = Access(cookie, store, parties, client_token)
+        stack.push_async_callback(access.aclose)
         service = Service(
             settings=settings,
             parties=parties,

@@ -86,7 +86,7 @@ def registrations_of(settings: Settings) -> list[Registration]:
 
 def registration_of(settings: Settings) -> Registration:
     """Return what the settings say of the first provider."""
-    return _registration(settings, settings, FIRST, "")
+    return _registration(settings, settings, FIRST, settings.provider_label)
 
 
 def _registration(every: Settings, settings: ClientSettings, name: str, label: str) -> Registration:

@@ -17,17 +17,23 @@ and 9.6.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     STATUS_LINE,
     RequestResponseCycle,
 )
+
+from bff.memo import Memo
+
+if TYPE_CHECKING:
+    from uvicorn._types import HTTPScope
+    from uvicorn.protocols.http.flow_control import FlowControl
 
 _FRAMING = frozenset({b"content-length: ", b"transfer-encoding: ", b"connection: "})
 _BODILESS = frozenset({204, 304})
@@ -41,6 +47,38 @@ class Exchange(RequestResponseCycle):
     _head = b""
     _flushing: asyncio.Handle | None = None
     _until_closed = False
+
+    access_log = False
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+
+    def __init__(
+        self,
+        scope: HTTPScope,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        logger: logging.Logger,
+        default_headers: list[tuple[bytes, bytes]],
+        on_response: Callable[[], None],
+        *,
+        expects_continue: bool,
+        keep_alive: bool,
+    ) -> None:
+        # Not by uvicorn's own: what is the same at every beginning is said once, by the class.
+        self.scope = scope
+        self.transport = transport
+        self.flow = flow
+        self.logger = logger
+        self.default_headers = default_headers
+        self.on_response = on_response
+        self.waiting_for_100_continue = expects_continue
+        self.keep_alive = keep_alive
+        self.message_event = asyncio.Event()
+        self.body = bytearray()
 
     async def send(self, message: Any) -> None:
         """Take a message of the ASGI application. Raises RuntimeError for one that cannot be."""
@@ -104,7 +142,7 @@ class Exchange(RequestResponseCycle):
         closes = False
         for fields in (self.default_headers, headers):
             for name, value in fields:
-                prefix = _prefix(name)
+                prefix = _PREFIXES[name]
                 pieces += (prefix, value, _LINE_END)
                 lines += 1
                 if prefix in _FRAMING:
@@ -158,9 +196,11 @@ class Exchange(RequestResponseCycle):
         return False
 
 
-@lru_cache(maxsize=1024)
 def _prefix(name: bytes) -> bytes:
     """Return how a line of this field begins. Raises RuntimeError for a name that is none."""
     if not name or HEADER_RE.search(name):
         raise RuntimeError("a header name is not a token")
     return name.lower() + b": "
+
+
+_PREFIXES = Memo(_prefix)

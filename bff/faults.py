@@ -25,6 +25,7 @@ EXAMPLES = {
     "id_token_alg": "RS256",
     "id_token_encryption": "if_present",
     "fetch_userinfo": "true",
+    "provider_label": "Example Login",
     "providers": '{"google": {"issuer": "https://accounts.google.com", "client_id": "..."}}',
     "secret": "what `bff secret` prints",
     "redis_url": "redis://:password@redis:6379/0",

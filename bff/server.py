@@ -91,17 +91,14 @@ class StrictHttpProtocol(HttpToolsProtocol):
         scope["query_string"] = query
         before = self._current()
         self.cycle = exchange = Exchange(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.server_state.default_headers,
+            self.on_response_complete,
+            expects_continue=self.expect_100_continue,
             keep_alive=scope["http_version"] != "1.0" and parser.should_keep_alive(),
-            on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
             self._start_asgi_task(exchange, self.app)

@@ -43,6 +43,7 @@ class Settings(ClientSettings):
     )
 
     base_url: str
+    provider_label: str = ""
     providers: Annotated[dict[str, NamedClient], NoDecode, BeforeValidator(parse_providers)] = (
         Field(default={})
     )

@@ -223,4 +223,6 @@ def granted_code(parameters: Mapping[str, str]) -> Granted:
     code = parameters.get("code")
     if not code:
         raise BadResponseError("no_code")
-    return Granted(code, parameters.get("session_state"))
+    session_state = parameters.get("session_state", "")
+    known = 0 < len(session_state) <= MAX_HINT and session_state.isprintable()
+    return Granted(code, session_state if known and " " not in session_state else None)

@@ -22,6 +22,7 @@ OPTIONAL = (
     "end_session_endpoint",
     "revocation_endpoint",
     "pushed_authorization_request_endpoint",
+    "check_session_iframe",
 )
 ALIASED = (
     "token_endpoint",
@@ -54,6 +55,7 @@ class Metadata:
     token_endpoint_auth_methods: frozenset[str]
     promises_iss: bool
     demands_request_object: bool = False
+    check_session_iframe: str | None = None
     ignored: tuple[str, ...] = ()
 
 
@@ -97,6 +99,7 @@ def judge_metadata(document: Mapping[str, Any], issuer: str, *, mtls: bool = Fal
         if is_array(methods)
         else frozenset({"client_secret_basic"}),
         promises_iss=document.get("authorization_response_iss_parameter_supported") is True,
+        check_session_iframe=optional.get("check_session_iframe"),
         demands_request_object=document.get("require_signed_request_object") is True,
         ignored=tuple(sorted(offered.keys() - optional.keys())),
     )

@@ -64,9 +64,11 @@ class Admission:
             return Grant(None, None)
         if route.auth == "client":
             return Grant(None, b"Bearer " + (await self._access.client_token()).encode("ascii"))
-        session = await self._access.session(headers)
-        if session is not None:
-            session = await self._access.fresh(session)
+        session = self._access.at_hand(headers)
+        if session is None:
+            session = await self._access.session(headers)
+            if session is not None:
+                session = await self._access.fresh(session)
         if session is None:
             if route.auth == "user" or route.restricted:
                 raise Problem(Code.UNAUTHENTICATED, "no_session", login_url=LOGIN_URL)

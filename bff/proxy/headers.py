@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
-from bff.proxy.caching import private_cache_control
+from bff.memo import Memo
+from bff.proxy.caching import NO_STORE, private_cache_control
 from bff.proxy.wire import TOKEN
 
 Headers = list[tuple[bytes, bytes]]
@@ -117,7 +117,7 @@ def request_headers(
     headers: Headers = [(b"host", caller.host)]
     others: Headers = []
     for field in incoming:
-        judgement = _judge_request(field[0])
+        judgement = _OF_REQUESTS[field[0]]
         if not judgement:
             headers.append(field)
         elif judgement == Judgement.LOOK:
@@ -162,7 +162,7 @@ def response_headers(
     headers: Headers = []
     others: Headers = []
     for field in upstream:
-        judgement = _judge_answer(field[0])
+        judgement = _OF_ANSWERS[field[0]]
         if not judgement:
             headers.append(field)
         elif judgement == Judgement.LOOK:
@@ -182,14 +182,13 @@ def response_headers(
         if keep:
             headers.append((name, value))
     if with_session:
-        cache = tuple([value for name, value in others if name == b"cache-control"])
-        headers.append((b"cache-control", _private(cache)))
+        cache = [value for name, value in others if name == b"cache-control"]
+        headers.append((b"cache-control", private_cache_control(cache) if cache else NO_STORE))
         if _named_by(others, b"vary").isdisjoint({b"*", b"cookie"}):
             headers.append((b"vary", b"Cookie"))
     return headers
 
 
-@lru_cache(maxsize=2048)
 def _judge_request(name: bytes) -> Judgement:
     if name in LOOKED_AT_REQUEST:
         return Judgement.LOOK
@@ -201,7 +200,6 @@ def _judge_request(name: bytes) -> Judgement:
     return Judgement.PASS
 
 
-@lru_cache(maxsize=2048)
 def _judge_answer(name: bytes) -> Judgement:
     if name in LOOKED_AT_ANSWER or name.endswith(CDN_CACHE_CONTROL):
         return Judgement.LOOK
@@ -210,20 +208,19 @@ def _judge_answer(name: bytes) -> Judgement:
     return Judgement.PASS
 
 
-@lru_cache(maxsize=1024)
-def _private(cache_control: tuple[bytes, ...]) -> bytes:
-    return private_cache_control(cache_control)
-
-
 def _named_by(fields: Headers, wanted: bytes) -> set[bytes]:
     """Return the members of all fields of a name, each a list of tokens, in lower case."""
     members: set[bytes] = set()
     for name, value in fields:
         if name == wanted:
-            members |= _members(value)
+            members |= _MEMBERS[value]
     return members
 
 
-@lru_cache(maxsize=1024)
 def _members(value: bytes) -> frozenset[bytes]:
     return frozenset(member.strip(b" \t").lower() for member in value.split(b","))
+
+
+_OF_REQUESTS = Memo(_judge_request)
+_OF_ANSWERS = Memo(_judge_answer)
+_MEMBERS = Memo(_members)

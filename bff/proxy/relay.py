@@ -168,8 +168,8 @@ class End(Tunnel):
             return
         follower = self.follower
         piece = follower.feed(data)
-        if piece and self.peer.open:
-            self.peer.transport.write(piece)
+        if piece:
+            self.peer.write(piece)
         if follower.fault is not None:
             relay.violated(self, follower.fault)
         elif follower.close is not None and piece:
@@ -233,8 +233,13 @@ class End(Tunnel):
             return now - self._heard_at > silence
         if self.peer.follower.at_boundary and self.peer.follower.close is None:
             self._pinged_at = now
-            self.transport.write(control_frame(Opcode.PING, b"bff", self._key()))
+            self.write(control_frame(Opcode.PING, b"bff", self._key()))
         return False
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to this end, unless its connection is closing."""
+        if self.open and not self.transport.is_closing():
+            self.transport.write(data)
 
     def say_last(self, close: Close) -> None:
         """Close this end, now or when the frame that is under way to it is whole."""
@@ -244,7 +249,7 @@ class End(Tunnel):
         if self.peer.follower.close is not None:
             return
         if self.peer.follower.at_boundary:
-            self.transport.write(close_frame(close, self._key()))
+            self.write(close_frame(close, self._key()))
         elif not self._writable or not self.peer.open:
             self.transport.abort()
             return
@@ -258,10 +263,10 @@ class End(Tunnel):
             data = data[len(piece) :]
             if not peer._writable:
                 peer.transport.abort()
-            elif peer.open and not peer.transport.is_closing():
-                peer.transport.write(piece)
+            else:
+                peer.write(piece)
                 if follower.at_boundary and peer._last is not None:
-                    peer.transport.write(close_frame(peer._last, peer._key()))
+                    peer.write(close_frame(peer._last, peer._key()))
         # One at fault is not hung up on at once: unread bytes would take our Close from it.
         follower.feed(data)
         if follower.close is not None:

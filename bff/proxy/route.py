@@ -49,10 +49,6 @@ class Route:
     max_age: int | None = None
     token: TokenTarget | None = None
 
-    def __hash__(self) -> int:
-        """Cheap, since clients are found by route for every request; no two share a prefix."""
-        return hash(self.prefix)
-
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Everywhere the upstream listens."""

@@ -109,17 +109,17 @@ class UpstreamPool:
             head.method, first, streamed, length, started, timeout,
             timeout if silence is None else silence, gone,
         )  # fmt: skip
-        connection = self._idle_connection()
-        if connection is not None:
-            try:
-                return await self._exchange(connection, exchange)
-            except UpstreamUnavailableError:
-                if connection.answered or connection.body_begun or head.method not in IDEMPOTENT:
-                    raise
-            connection = await self._connect(loop, exchange, connect_timeout)
-        else:
-            connection = await self._acquire(loop, exchange, connect_timeout)
-        return await self._exchange(connection, exchange)
+        kept = self._idle_connection()
+        connection = kept or await self._acquire(loop, exchange, connect_timeout)
+        try:
+            return await connection.start(exchange)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        except UpstreamUnavailableError:
+            if kept is None or kept.answered or kept.body_begun or head.method not in IDEMPOTENT:
+                raise
+        return await self._exchange(await self._connect(loop, exchange, connect_timeout), exchange)
 
     async def aclose(self) -> None:
         """Close every connection, also those that carry an exchange."""

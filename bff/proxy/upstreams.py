@@ -57,11 +57,13 @@ class Upstreams:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._pools: dict[Address, UpstreamPool] = {}
-        self._senders: dict[Route, UpstreamPool | BalancedUpstream] = {}
+        # By identity, which costs nothing; a route that is known is kept, so that no other has it.
+        self._routes: list[Route] = []
+        self._senders: dict[int, UpstreamPool | BalancedUpstream] = {}
 
     def of(self, route: Route) -> UpstreamPool | BalancedUpstream:
         """Return the client for the requests of a route."""
-        sender = self._senders.get(route)
+        sender = self._senders.get(id(route))
         return self._make(route) if sender is None else sender
 
     async def attempt(
@@ -99,7 +101,8 @@ class Upstreams:
             if balanced
             else self.pool(route.upstream)
         )
-        self._senders[route] = sender
+        self._routes.append(route)
+        self._senders[id(route)] = sender
         return sender
 
 

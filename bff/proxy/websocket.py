@@ -92,6 +92,9 @@ class WebSocketProxy:
                 return
             if upstream is None:
                 return
+            if ending.ended:
+                upstream.transport.abort()
+                raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL)
             reason = "crashed"
             try:
                 await _accept(upstream, send)
@@ -171,18 +174,18 @@ class _Ending:
     """Hears of the end of a session, also before there is a relay to tell."""
 
     def __init__(self) -> None:
-        self._ended = False
+        self.ended = False
         self._relay: Relay | MessageRelay | None = None
 
     def hear(self, kind: str, _reason: str) -> None:
         if kind == "ended":
-            self._ended = True
+            self.ended = True
             if self._relay is not None:
                 self._relay.end_session()
 
     def tell(self, relay: Relay | MessageRelay) -> None:
         self._relay = relay
-        if self._ended:
+        if self.ended:
             relay.end_session()
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
-
-from bff.errors import StoreUnavailableError
 from bff.oidc.token_target import TokenTarget
 from bff.sessions import names
 from bff.sessions.client_token import ClientToken
@@ -14,8 +11,7 @@ from bff.sessions.cookies import Cookie
 from bff.sessions.parties import Parties
 from bff.sessions.session import Session, UpstreamToken
 from bff.sessions.store import SessionStore
-
-log = structlog.get_logger("bff.access")
+from bff.sessions.touches import Touches
 
 
 class Access:
@@ -32,6 +28,27 @@ class Access:
         self.store = store
         self._parties = parties
         self._client_token = client_token
+        self._touches = Touches(store)
+
+    def at_hand(self, headers: Sequence[tuple[bytes, bytes]]) -> Session | None:
+        """Return the live session of a request, with a usable access token, if that is no work.
+
+        None says nothing: then `session` and `fresh` are to be asked. Using it puts off its idle
+        end.
+        """
+        identifier = self.cookie.read(headers)
+        store = self.store
+        if identifier is None or store.cache is None:
+            return None
+        session = store.cache.get(names.session_key(identifier))
+        if session is None:
+            return None
+        now = store.clock()
+        if session.tokens.due(now) or not session.alive(now, store.lifetimes.idle):
+            return None
+        if session.touch_due(now, store.lifetimes.idle):
+            return self._touches.note(session)
+        return session
 
     async def session(
         self, headers: Sequence[tuple[bytes, bytes]], *, slide: bool = True
@@ -47,10 +64,7 @@ class Access:
         if session is None or not slide:
             return session
         if session.touch_due(self.store.clock(), self.store.lifetimes.idle):
-            try:
-                return await self.store.touch(session)
-            except StoreUnavailableError as error:
-                log.warning("session.touch_failed", reason=error.reason)
+            return self._touches.note(session)
         return session
 
     async def fresh(self, session: Session, *, force: bool = False) -> Session | None:
@@ -67,3 +81,7 @@ class Access:
     async def client_token(self) -> str:
         """Return the service's own access token, for routes with `auth: client`."""
         return await self._client_token.get()
+
+    async def aclose(self) -> None:
+        """Write down the uses of sessions that are not written yet."""
+        await self._touches.aclose()

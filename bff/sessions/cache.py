@@ -94,6 +94,12 @@ class SessionCache:
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= dropped.size
 
+    def exchange(self, session: Session, used: Session) -> None:
+        """Put a newer form of a record in its place, if it is still the one that is kept."""
+        entry = self._entries.get(session.key)
+        if entry is not None and entry.session is session:
+            self._entries[session.key] = entry._replace(session=used)
+
     def forget(self, key: str) -> None:
         """Take out the record of a key, and keep none that is being read."""
         self._remove(key)

@@ -99,7 +99,8 @@ class Session:
     counts the writes of the record, for compare-and-set. `claims` are those of the ID token and the
     userinfo answer. `sid` is the session at the provider, where it names one. `upstream_tokens` are
     for routes that want their own, by the name of what they were asked for. `provider` is the
-    name, in our configuration, of the one that signed the user in.
+    name, in our configuration, of the one that signed the user in; `session_state` what it says of
+    its own session, where a page can watch that (OIDC Session Management 1.0, 2).
     """
 
     key: str
@@ -115,6 +116,7 @@ class Session:
     device: Device
     upstream_tokens: Mapping[str, UpstreamToken] = field(default_factory=dict[str, UpstreamToken])
     provider: str = FIRST_PROVIDER
+    session_state: str | None = None
 
     @property
     def display_id(self) -> str:
@@ -170,6 +172,8 @@ class Session:
             packed += [one.access_token for one in self.upstream_tokens.values()]
         if self.provider != FIRST_PROVIDER:
             unusual["provider"] = self.provider
+        if self.session_state is not None:
+            unusual["session_state"] = self.session_state
         if unusual:
             facts.append(unusual)
         written = json.dumps(facts, separators=(",", ":")).encode()
@@ -206,6 +210,7 @@ class Session:
             Device(address, browser),
             upstream_tokens,
             unusual.get("provider", FIRST_PROVIDER),
+            unusual.get("session_state"),
         )
 
 

@@ -25,45 +25,14 @@ from enum import StrEnum
 from bff.sessions import names
 from bff.sessions.cache import SessionCache
 from bff.sessions.index import MARK_TTL, SLICE, Index, barred
-from bff.sessions.redis import Redis, Script
+from bff.sessions.record_scripts import CREATE, END, SAVE, TOUCH
+from bff.sessions.redis import Redis
 from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
 
 PREFIX = 16
 TOMBSTONE_TTL = MARK_TTL
 FOR_EVER = 10**12
-
-CREATE = Script("""
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-if redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 end
-return 0
-""")
-
-SAVE = Script("""
-if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end
-local used = redis.call('GETRANGE', KEYS[1], 8, 15)
-redis.call('SET', KEYS[1], ARGV[2] .. used .. ARGV[3], 'KEEPTTL')
-redis.call('PUBLISH', ARGV[4], ARGV[5])
-return 1
-""")
-
-# Numbers are compared as numbers: Lua compares strings by the server's locale.
-TOUCH = Script("""
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local used = redis.call('GETRANGE', KEYS[1], 8, 15)
-if struct.unpack('>I8', used) >= struct.unpack('>I8', ARGV[1]) then return 1 end
-redis.call('SETRANGE', KEYS[1], 8, ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-""")
-
-END = Script("""
-local found = redis.call('GET', KEYS[1])
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[1], ARGV[4])
-return found
-""")
 
 
 class EndReason(StrEnum):
@@ -175,15 +144,32 @@ class SessionStore:
 
     async def touch(self, session: Session) -> Session:
         """Note that the session is in use now, which puts off its idle end; return it so."""
-        now = self.clock()
-        if self.index.extension_due(session.last_used_at, now):
-            groups = self._groups(session)
-            await self.index.extend(groups, session.key, session.ends_at - now)
-        ttl = min(self.lifetimes.idle, session.ends_at - now)
-        args: list[bytes | str | int] = [_milliseconds(now), max(1, round(ttl * 1000))]
-        await self._redis.run(TOUCH, [names.record(session.key)], args)
+        used = replace(session, last_used_at=self.clock())
+        await self.touch_all([(session, used)])
         self._forget(session.key)
-        return replace(session, last_used_at=now)
+        return used
+
+    async def touch_all(self, uses: Sequence[tuple[Session, Session]]) -> None:
+        """Note uses of sessions: as they were, and as they are. Some may be noted when it raises.
+
+        An entry in an index is put off before the record that it must outlive.
+        """
+        now = self.clock()
+        due = self.index.extension_due
+        await asyncio.gather(
+            *(
+                self.index.extend(self._groups(used), used.key, used.ends_at - now)
+                for session, used in uses
+                if due(session.last_used_at, used.last_used_at)
+            )
+        )
+        await self._redis.run_all(
+            TOUCH,
+            [
+                ([names.record(used.key)], [_milliseconds(used.last_used_at), self._ttl(used)])
+                for _, used in uses
+            ],
+        )
 
     async def end(self, key: str, reason: EndReason) -> Session | None:
         """End one session, for good and on every worker. Return what it was, None if unknown."""

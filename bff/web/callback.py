@@ -11,7 +11,7 @@ Source: OIDC Core 3.1.2.5 to 3.1.3.7; RFC 9207.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -127,9 +127,9 @@ async def establish(
     Returns the Set-Cookie of the session.
     """
     try:
-        code = granted_code(caller.parameters).code
+        granted = granted_code(caller.parameters)
         grant = await token_endpoint.exchange(
-            provider, code, login.code_verifier, service.redirect_uri(provider)
+            provider, granted.code, login.code_verifier, service.redirect_uri(provider)
         )
         id_token = await judge_id_token(service, provider, grant, login)
         claims = await gather_claims(provider, metadata, grant, id_token)
@@ -141,6 +141,8 @@ async def establish(
         raise _failed(error.reason) from None
     session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
     session = new_session(service, provider, request, session_id, grant, id_token, claims)
+    if metadata.check_session_iframe is not None:
+        session = replace(session, session_state=granted.session_state)
     try:
         await service.store.create(
             session, issued_at=id_token.issued_at, started_at=login.started_at

@@ -39,6 +39,7 @@ def router(service: Service) -> APIRouter:
 def describe(service: Service, session: Session) -> dict[str, Any]:
     """Return what the page may know of a session: never a token."""
     now = service.clock()
+    watched = session_management(service, session)
     idle_ends_at = session.idle_ends_at(service.settings.session_idle_timeout)
     return {
         "authenticated": True,
@@ -50,4 +51,23 @@ def describe(service: Service, session: Session) -> dict[str, Any]:
             "idle_expires_in": max(0, round(idle_ends_at - now)),
         },
         "logout_url": "/bff/logout",
+        **({} if watched is None else {"session_management": watched}),
+    }
+
+
+def session_management(service: Service, session: Session) -> dict[str, str] | None:
+    """Return what a page needs to watch the provider's frame (OIDC Session Management 1.0, 3).
+
+    None where the provider has no such frame.
+    """
+    party = service.parties.named(session.provider)
+    metadata = None if party is None else party.provider.loaded
+    if party is None or metadata is None or session.session_state is None:
+        return None
+    if metadata.check_session_iframe is None:
+        return None
+    return {
+        "client_id": party.provider.registration.client_id,
+        "session_state": session.session_state,
+        "check_session_iframe": metadata.check_session_iframe,
     }

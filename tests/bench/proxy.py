@@ -51,7 +51,11 @@ def measure(names: list[str], rounds: int, seconds: float, *, quiet: bool) -> li
         stage = Stage(stack, folder)
         for name in names:
             print(f"\nmeasuring: {name}", file=sys.stderr, flush=True)
-            section = MODES[name](stage, rounds, seconds)
+            try:
+                section = MODES[name](stage, rounds, seconds)
+            except CannotMeasureError as error:
+                said = stage.complaints() or "nothing"
+                raise CannotMeasureError(f"{error}\nthe service logged: {said}") from None
             section.load_average = load_average()
             sections.append(section)
             if not quiet:

@@ -2,43 +2,32 @@
 
 On the one core: what is measured, which is the service, the bare nginx, or Apache. On the others:
 wrk, the upstream, Redis, and the providers. Sessions come from real logins at the dev provider; the
-thousands of others are written through the store, as a login writes them.
+thousands of others are written through the store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import redis as sync_redis
 
-from bff.sessions import names
-from bff.sessions.cookies import session_cookie
-from bff.sessions.redis import connect
-from bff.sessions.seal import Sealer
-from bff.sessions.store import Lifetimes, SessionStore
-from tests.bench import neighbours, provider
+from tests.bench import neighbours, people, provider
 from tests.bench.load import Wrk
 from tests.bench.logins import Place
-from tests.bench.machine import CannotMeasureError, cores, family, pinned
+from tests.bench.machine import cores, family, pinned
 from tests.bench.neighbours import APACHE_COOKIE, Registration, Server
-from tests.bench.sessions import create, long_tokens, new_session
 from tests.support.keep_alive import workers
 from tests.support.processes import DevProvider, Service, free_port, redis_server, start, wait_for
-from tests.support.site import SECRET, bff_serve, dev_provider, sign_in, usual
-from tests.support.user_agent import UserAgent
+from tests.support.site import bff_serve, dev_provider, usual
 
 PATH = "/api/orders?page=2"
-COOKIE = "bff"
-LIFETIMES = Lifetimes(idle=1800, absolute=43_200)
-TOKEN_LIFETIME = 7200
 REFRESH_DELAY = 0.5
 
 
@@ -61,8 +50,10 @@ class Stage:
         self.cores = cores()
         with pinned(self.cores.load):
             self.redis_url = stack.enter_context(redis_server(folder))
+        self._fast_redis_url = self.redis_url.removesuffix("/0") + "/2"
         self.upstream = neighbours.upstream(stack, folder, self.cores.load)
         self.wrk = Wrk(folder, self.cores.load)
+        self._services: list[Service] = []
         self._port, self._apache_dev, self._apache_fast = (free_port() for _ in range(3))
 
     @cached_property
@@ -73,7 +64,7 @@ class Stage:
                 dev_provider(
                     self._folder, self._port,
                     "--redirect-uri", f"http://127.0.0.1:{self._apache_dev}/callback",
-                    "--access-token-lifetime", str(TOKEN_LIFETIME),
+                    "--access-token-lifetime", str(people.LIFETIME),
                 )
             )  # fmt: skip
 
@@ -96,7 +87,7 @@ class Stage:
     def service(self) -> Target:
         """The service with one worker, and a session that began at the dev provider."""
         running = self._serve(self._port, self.dev.settings(), 1, self.cores.service)
-        asyncio.run(self._check(cookie := asyncio.run(_walk(running.base_url, "")), running))
+        cookie = asyncio.run(people.at_the_service(running.base_url, self.redis_url))
         return _target("bff", running, (cookie,))
 
     @cached_property
@@ -113,10 +104,10 @@ class Stage:
             "BFF_CLIENT_ID": provider.CLIENT_ID,
             "BFF_CLIENT_SECRET": provider.CLIENT_SECRET,
             "BFF_SCOPES": provider.SCOPE,
-            "BFF_REDIS_URL": f"{self.redis_url.rpartition('/')[0]}/2",
+            "BFF_REDIS_URL": self._fast_redis_url,
         }
         running = self._serve(free_port(), settings, 1, self.cores.service)
-        place = Place(running.base_url, "/bff/login", "/bff/callback", COOKIE)
+        place = Place(running.base_url, "/bff/login", "/bff/callback", people.COOKIE)
         return _target("bff", running, ()), place
 
     @cached_property
@@ -148,7 +139,7 @@ class Stage:
             registrations,
         )  # fmt: skip
         origin = f"http://127.0.0.1:{self._apache_dev}"
-        cookie = asyncio.run(_walk(origin, PATH))
+        cookie = asyncio.run(people.at_apache(origin, PATH))
         return Target(
             "mod_auth_openidc", origin + PATH, (cookie,), lambda: family(process.popen.pid)
         )
@@ -165,28 +156,24 @@ class Stage:
         with sync_redis.Redis.from_url(self.redis_url) as client:
             return [*self.upstream.pids, int(client.info("server")["process_id"])]
 
+    def complaints(self) -> str:
+        """Say what the service logged as warnings or worse, the most frequent first."""
+        found = Counter(
+            " ".join(
+                str(line[name]) for name in ("event", "code", "reason", "kind") if name in line
+            )
+            for service in self._services
+            for line in service.log
+            if line["level"] not in {"debug", "info"} or line["event"] == "request.refused"
+        )
+        return "; ".join(f"{number:,} times {what}" for what, number in found.most_common(5))
+
     def seed(self, number: int, *, due: bool = False, at_fast: bool = False) -> tuple[str, ...]:
         """Write sessions as logins do; return their cookies. `due`: their tokens have expired."""
-        cookie = session_cookie([SECRET], loopback_http=True, same_site="strict")
-        now = time.time()
-        cookies, sessions = list[str](), []
-        for _ in range(number):
-            identifier, sent = cookie.issue(os.urandom(32))
-            session = new_session(long_tokens)
-            ends = now - 1 if due else now + TOKEN_LIFETIME
-            tokens = replace(session.tokens, obtained_at=now - 3600, expires_at=ends)
-            key = names.session_key(identifier)
-            issuer = self.fast.url if at_fast else self.dev.issuer
-            sessions.append(replace(session, key=key, iss=issuer, tokens=tokens))
-            cookies.append(sent.partition(";")[0])
-
-        async def write() -> None:
-            client = connect(f"{self.redis_url.rpartition('/')[0]}/{2 if at_fast else 0}")
-            await create(SessionStore(client, Sealer([SECRET], "session"), LIFETIMES), sessions)
-            await client.aclose()
-
-        asyncio.run(write())
-        return tuple(cookies)
+        url, issuer = (
+            (self._fast_redis_url, self.fast.url) if at_fast else (self.redis_url, self.dev.issuer)
+        )
+        return asyncio.run(people.by_the_store(url, issuer, number, due=due))
 
     def _serve(
         self, port: int, settings: dict[str, str], number: int, on: frozenset[int]
@@ -199,39 +186,10 @@ class Stage:
             **settings,
         }
         with pinned(on):
-            return self._stack.enter_context(bff_serve(self._folder, port, env, workers=number))
-
-    async def _check(self, cookie: str, running: Service) -> None:
-        """See that the upstream gets the very token that the provider gave to this session."""
-        client = connect(self.redis_url)
-        store = SessionStore(client, Sealer([SECRET], "session"), LIFETIMES)
-        value = cookie.partition("=")[2]
-        session = await store.reload(names.session_key(value.rpartition(".")[0]))
-        await client.aclose()
-        async with UserAgent(running.base_url) as browser:
-            browser.cookies.store(running.base_url, f"{cookie}; Path=/")
-            answer = await browser.fetch("/api/token")
-        if session is None or answer.text != f"Bearer {session.tokens.access_token}":
-            raise CannotMeasureError("the upstream did not get the token of the session")
+            running = bff_serve(self._folder, port, env, workers=number)
+            self._services.append(self._stack.enter_context(running))
+        return self._services[-1]
 
 
 def _target(name: str, running: Service, cookies: tuple[str, ...]) -> Target:
     return Target(name, running.base_url + PATH, cookies, lambda: workers(running.process))
-
-
-async def _walk(origin: str, path: str) -> str:
-    """Sign alice in at the dev provider by its pages; return the session cookie that was set.
-
-    Without a `path` the login begins at the service's own page; with one, by asking for it.
-    """
-    async with UserAgent(origin) as browser:
-        if path:
-            await browser.navigate(path)
-            page = await browser.submit(button="alice")
-        else:
-            page = await sign_in(browser)
-        name = APACHE_COOKIE if path else COOKIE
-        value = browser.cookies.get(name)
-        if page.status != 200 or value is None:
-            raise CannotMeasureError(f"no login at {origin}: {page.status} {page.text[:200]}")
-        return f"{name}={value}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from tests.bench.load import Shape
-from tests.bench.machine import move
+from tests.bench.machine import CannotMeasureError, move
 from tests.bench.measure import Sample, in_turn, middle, sample
 from tests.bench.report import Finding, Section
 from tests.bench.stage import Stage, Target
@@ -14,6 +15,7 @@ SESSIONS = 5000
 THINKERS = 64
 MILLION = 1_000_000
 STEP = 10.0
+LONGEST = 900.0
 
 
 def hot(stage: Stage, rounds: int, seconds: float) -> Section:
@@ -116,7 +118,10 @@ def million(stage: Stage, rounds: int, seconds: float) -> Section:
     )
     crowd = replace(stage.service, cookies=stage.seed(SESSIONS))
     served, shown, taken = 0.0, 0.0, list[float]()
+    until = time.monotonic() + LONGEST
     while served < MILLION:
+        if time.monotonic() > until:
+            raise CannotMeasureError(f"only {served:,.0f} requests in {LONGEST:.0f} s")
         one = sample(stage, crowd, STEP)
         served += one.rate * STEP
         taken.append(one.memory)

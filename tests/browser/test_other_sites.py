@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
+from tests.support.window import QUICKLY
+
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
@@ -26,8 +28,14 @@ Attack = Callable[["Page", str], Awaitable[None]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def elsewhere() -> AsyncIterator[str]:
+async def elsewhere(foreign_port: int) -> str:
     """The origin of another site: `127.0.0.1` is cross-site to `localhost`."""
+    return f"http://127.0.0.1:{foreign_port}"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def foreign_port() -> AsyncIterator[int]:
+    """Where pages of others are served."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -37,7 +45,7 @@ async def elsewhere() -> AsyncIterator[str]:
         await writer.wait_closed()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
 
@@ -72,12 +80,6 @@ async def post_a_form_to_logout(page: Page, base: str) -> None:
     await expect(page).to_have_title("This request was not made from our own page")
 
 
-async def post_a_form_to_the_api(page: Page, base: str) -> None:
-    """Navigate the whole window to an endpoint that changes something."""
-    await page.evaluate(SUBMIT_FORM, f"{base}/api/echo")
-    await expect(page).to_have_title("Please sign in")
-
-
 async def load_an_image(page: Page, base: str) -> None:
     """Make the browser ask the API as a part of the page."""
     assert await page.evaluate(LOAD_IMAGE, f"{base}/api/me") == "refused"
@@ -103,34 +105,102 @@ async def frame_the_pages(page: Page, base: str) -> None:
         assert await frame.get_by_role("button").count() == 0
 
 
+async def ask_for_more_than_a_form_can(page: Page, base: str) -> None:
+    """Send methods, types and fields that a browser asks about first: it is told no."""
+    for path, options in (
+        ("/api/echo", {"method": "PUT"}),
+        ("/bff/sessions", {"method": "DELETE"}),
+        ("/bff/logout", {"method": "POST", "headers": {"X-CSRF": "1"}}),
+        ("/bff/session", {"method": "GET", "headers": {"X-Bff-Key": "guess"}}),
+        ("/api/echo", {"method": "POST", "headers": {"Content-Type": "application/json"}}),
+    ):
+        assert await page.evaluate(FETCH_MORE, [f"{base}{path}", options]) == "refused"
+
+
+async def send_a_beacon(page: Page, base: str) -> None:
+    """Post in the background, as pages do when they are left."""
+    for path in ("/bff/logout", "/bff/refresh", "/api/echo"):
+        await page.evaluate("(url) => navigator.sendBeacon(url, 'x=1')", f"{base}{path}")
+        await page.wait_for_function(HAS_ANSWERED, arg=f"{base}{path}", timeout=QUICKLY)
+
+
+async def listen_to_the_events(page: Page, base: str) -> None:
+    """Hear what happens to the user's session."""
+    assert await page.evaluate(LISTEN, f"{base}/bff/events") == "refused"
+
+
+async def load_other_parts(page: Page, base: str) -> None:
+    """Make the API's answer a style sheet, a sound, a film, or an object."""
+    for kind in ("link", "audio", "video", "object"):
+        assert await page.evaluate(LOAD_PART, [kind, f"{base}/api/me"]) == "refused", kind
+
+
+async def post_forms_into_a_frame(page: Page, base: str) -> None:
+    """Post without leaving the page, with a body that reads as JSON."""
+    for path in ("/bff/logout", "/bff/refresh", "/api/echo"):
+        async with page.expect_response(f"{base}{path}") as answered:
+            await page.evaluate(SUBMIT_INTO_FRAME, f"{base}{path}")
+        assert (await answered.value).status in {401, 403}
+
+
+async def look_into_a_window(page: Page, base: str) -> None:
+    """Open the application in a window, and read it."""
+    async with page.expect_popup() as opened:
+        await page.evaluate("(url) => { globalThis.opened = open(url); }", f"{base}/")
+    popup = await opened.value
+    await popup.wait_for_load_state()
+    assert await page.evaluate(READ_OPENED) == "refused"
+    await popup.close()
+
+
+ATTACKS: list[Attack] = [
+    fetch_with_credentials,
+    post_a_form_to_logout,
+    load_an_image,
+    load_a_script,
+    open_a_socket,
+    frame_the_pages,
+    ask_for_more_than_a_form_can,
+    send_a_beacon,
+    listen_to_the_events,
+    load_other_parts,
+    post_forms_into_a_frame,
+    look_into_a_window,
+]
+
+
 @pytest.mark.parametrize(
-    "attack",
+    ("host", "refusal"),
     [
-        fetch_with_credentials,
-        post_a_form_to_logout,
-        post_a_form_to_the_api,
-        load_an_image,
-        load_a_script,
-        open_a_socket,
-        frame_the_pages,
+        ("127.0.0.1", "Please sign in"),
+        ("localhost", "This request was not made from our own page"),
     ],
-    ids=lambda attack: attack.__name__,
+    ids=["another site", "a sibling"],
 )
 async def test_another_site_cannot_act_for_the_user(
-    window: Window, elsewhere: str, attack: Attack
+    window: Window, foreign_port: int, host: str, refusal: str
 ) -> None:
-    """Whatever a page of another site tries, it is refused, and the session goes on unchanged."""
+    """Whatever a page of another origin tries, it is refused, and the session goes on unchanged.
+
+    Requests of another site come without the cookie. Another port of `localhost` is a sibling, as a
+    subdomain would be: its requests carry the cookie.
+    """
+    page = f"http://{host}:{foreign_port}"
     await window.sign_in()
     session, cookies = await window.session_id(), await window.cookies()
-    await window.page.goto(elsewhere)
+    for attack in ATTACKS:
+        await window.page.goto(page)
+        await attack(window.page, window.demo.url)
+        assert await window.session_id() == session, attack.__name__
+        assert await window.cookies() == cookies, attack.__name__
 
-    await attack(window.page, window.demo.url)
-
-    window.complaints.clear()
-    assert await window.session_id() == session
-    assert await window.cookies() == cookies
+    await window.page.goto(page)
+    await window.page.evaluate(SUBMIT_FORM, f"{window.demo.url}/api/echo")
+    await expect(window.page).to_have_title(refusal)
     await window.visit()
     await expect(window.part("user-name")).to_have_text("Alice Adams")
+    assert await window.session_id() == session
+    window.complaints.clear()  # those of the other page
 
 
 OPAQUE = ("opaque", "refused")
@@ -181,4 +251,45 @@ ADD_FRAME = """
   frame.src = src;
   document.body.append(frame);
 })
+"""
+FETCH_MORE = """
+([url, options]) => fetch(url, { ...options, mode: 'cors', credentials: 'include' })
+  .then((answer) => answer.type, () => 'refused')
+"""
+LISTEN = """
+(url) => new Promise((resolve) => {
+  const events = new EventSource(url, { withCredentials: true });
+  events.onopen = () => { events.close(); resolve('open'); };
+  events.onerror = () => { events.close(); resolve('refused'); };
+})
+"""
+LOAD_PART = """
+([kind, url]) => new Promise((resolve) => {
+  const part = document.createElement(kind);
+  if (kind === 'link') Object.assign(part, { rel: 'stylesheet', href: url });
+  else if (kind === 'object') part.data = url;
+  else Object.assign(part, { preload: 'auto', src: url });
+  part.onload = part.onloadeddata = () => resolve('loaded');
+  part.onerror = () => resolve('refused');
+  document.body.append(part);
+})
+"""
+SUBMIT_INTO_FRAME = """
+(action) => {
+  const frame = Object.assign(document.createElement('iframe'), { name: `frame${Math.random()}` });
+  const form = Object.assign(document.createElement('form'), {
+    action, method: 'post', enctype: 'text/plain', target: frame.name,
+  });
+  form.append(Object.assign(document.createElement('input'), { name: '{"a":"', value: '"}' }));
+  document.body.append(frame, form);
+  form.submit();
+}
+"""
+HAS_ANSWERED = """
+(url) => performance.getEntriesByName(url).length > 0
+"""
+READ_OPENED = """
+() => {
+  try { return opened.document.title; } catch { return 'refused'; }
+}
 """

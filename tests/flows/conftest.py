@@ -22,13 +22,13 @@ def proxy(redis_process: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The service with open routes to scripted upstreams, without a provider."""
     routes: dict[str, dict[str, object]] = {
         "/open": {},
-        "/quick": {"timeout": 1},
+        "/quick": {"timeout": 1.5},
         "/named": {
             "pass_request_headers": ["X-User-Locale"],
             "pass_response_headers": ["Clear-Site-Data"],
         },
         "/several": {"upstream": [1, 2], "timeout": 5},
-        "/circuit": {"upstream": 3, "circuit": 2, "timeout": 0.5},
+        "/circuit": {"upstream": 3, "circuit": 2, "timeout": 1},
         # For paths: each route has a base path of its own, so that its upstream tells which it was.
         "/paths": {"upstream": "4/root"},
         "/paths/admin": {"upstream": "4/admin"},

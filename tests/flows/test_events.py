@@ -317,7 +317,7 @@ async def test_who_uses_the_session_is_warned_anew(sockets_fleet: Fleet) -> None
 
 
 async def test_many_streams_cost_little(tmp_path: Path) -> None:
-    """1,000 on one worker: a file descriptor each and one subscription for all; all hear the end."""
+    """1,000 on one worker: a descriptor each, one subscription for all; all hear the end."""
     async with open_fleet(tmp_path) as fleet:
         (pid,) = fleet.pids
         browser = await fleet.signed_in()

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.open_proxy import PATIENCE, OpenProxy
+from tests.support.raw_upstream import answering
 
 PREFIXES = {
     b"/paths": b"/root", b"/paths/admin": b"/admin", b"/paths/a@b": b"/at",
@@ -184,3 +185,12 @@ def test_what_is_harmless_arrives(client: Client, target: bytes) -> None:
     status, body = client.get(target)
     assert status == 200
     assert body.partition(b"/paths")[1:] == target.partition(b"/paths")[1:]
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+async def test_methods_that_no_api_may_see_are_refused(proxy: OpenProxy, method: str) -> None:
+    """One would echo our token, the other open a tunnel (RFC 9110 sections 9.3.6 and 9.3.8)."""
+    async with proxy.upstream(answering(b"HTTP/1.1 200 OK\r\n\r\n", close=True)) as upstream:
+        answer = await proxy.ask("/open", method=method)
+        assert answer.status in {400, 405}
+        assert not upstream.requests

@@ -122,7 +122,7 @@ async def test_a_browser_that_reads_slowly_slows_the_upstream(proxy: OpenProxy) 
         await reader.readuntil(b"\r\n\r\n")
         transport(writer).pause_reading()
         assert await settled(lambda: sent) < HELD
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.7)
         transport(writer).resume_reading()
         total = 0
         async with asyncio.timeout(PATIENCE):
@@ -230,7 +230,7 @@ async def test_events_go_on_beyond_the_time_of_their_route_while_they_talk(
         await peer.head()
         await peer.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         for number in range(8):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.25)
             await peer.say(b"data: %d\n\n" % number)
 
     async with proxy.upstream(handle):

@@ -187,3 +187,25 @@ async def test_the_hint_at_sign_out_is_the_id_token_to_the_byte(rig: Rig) -> Non
         assert query["post_logout_redirect_uri"] == [f"{rig.service.base_url}/bff/logged-out"]
         again = await browser.navigate(answer.json()["logout_url"], follow=False)
         assert (again.status, again.headers["location"]) == (303, "/")
+
+
+async def test_oidcc_client_test_session_management(rig_with: Open) -> None:
+    """`session_state` is given to the page, with the frame to watch; without a frame it is not."""
+
+    def with_frame(provider: ScriptedProvider) -> None:
+        provider.metadata["check_session_iframe"] = f"{provider.issuer}frame"
+
+    async with rig_with(with_frame) as rig, UserAgent(rig.service.base_url) as browser:
+        begun = await rig.begin(browser)
+        rig.grants(begun)
+        await rig.finish(browser, begun, {"session_state": "state.salt"})
+        told = (await browser.fetch("/bff/session")).json()
+        assert told["session_management"] == {
+            "client_id": CLIENT_ID, "session_state": "state.salt",
+            "check_session_iframe": f"{rig.provider.issuer}frame",
+        }  # fmt: skip
+        begun = await rig.begin(browser)
+        rig.grants(begun)
+        await rig.finish(browser, begun, {"session_state": "no state has spaces"})
+        told = (await browser.fetch("/bff/session")).json()
+        assert (told["authenticated"], "session_management" in told) == (True, False)

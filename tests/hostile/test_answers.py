@@ -225,7 +225,7 @@ async def test_a_slow_provider_holds_nobody_for_long(rig: Rig, tmp_path: Path) -
 
     began = time.monotonic()
     outcomes = await asyncio.gather(slow_login("silent"), slow_login("drip"), slow_start())
-    assert time.monotonic() - began < 18
+    assert time.monotonic() - began < 45
     assert outcomes[2] == [503] * 5
     for outcome, reason in zip(outcomes[:2], ("ReadTimeout", "TimeoutError"), strict=True):
         assert isinstance(outcome, Outcome)

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+CLOSE = 8  # section 5.2
 PATIENCE = 20.0
 
 
@@ -105,7 +106,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", accept)
         self.end_headers()
-        while head := self.rfile.read(2):
+        opcode = None
+        while opcode != CLOSE and (head := self.rfile.read(2)):
+            opcode = head[0] & 0x0F
             length = head[1] & 0x7F
             mask = self.rfile.read(4)
             masked = self.rfile.read(length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,18 @@ async def test_methods_follow_configuration_and_discovery(
         await provider.client.post(scripted.url("/x"), {"a": "b"}, found)
         assert field in scripted.last("/x").form
         assert (provider.keys.signer is not None) == (method == "private_key_jwt")
+
+
+@pytest.mark.parametrize("raw", [True, False])
+async def test_basic_can_be_sent_raw(
+    make_provider: MakeProvider, scripted: ScriptedProvider, *, raw: bool
+) -> None:
+    """BFF_BASIC_AUTH_ENCODING=raw, for a provider that does not decode (note T6)."""
+    scripted.answers["/x"] = Answer(body={})
+    provider = make_provider(raw_basic_auth=raw)
+    await provider.client.post(scripted.url("/x"), {"a": "b"}, "client_secret_basic")
+    sent = scripted.last("/x").headers["authorization"].removeprefix("Basic ")
+    assert (base64.b64decode(sent).decode() == f"my-spa:{CLIENT_SECRET}") == raw
 
 
 @pytest.fixture

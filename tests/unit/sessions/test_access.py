@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -47,11 +48,13 @@ def stub() -> Stub:
 
 
 @pytest.fixture
-def access(store: SessionStore, stub: Stub) -> Access:
+async def access(store: SessionStore, stub: Stub) -> AsyncIterator[Access]:
     """The room under test."""
     cookie = session_cookie([SECRET], loopback_http=True, same_site="strict")
     party = Party(stub, stub, stub, stub)  # type: ignore[arg-type]  # stand-ins
-    return Access(cookie, store, Parties({"default": party}), stub)  # type: ignore[arg-type]  # as above
+    access = Access(cookie, store, Parties({"default": party}), stub)  # type: ignore[arg-type]  # as above
+    yield access
+    await access.aclose()
 
 
 @pytest.fixture
@@ -103,6 +106,7 @@ async def test_using_it_keeps_it_alive(
         clock.advance(1000)
         found = await access.session(headers)
         assert found is not None
+        await access.aclose()
     clock.advance(1801)
     assert await access.session(headers) is None
 
@@ -116,14 +120,15 @@ async def test_a_use_that_cannot_be_noted_is_a_use(
 ) -> None:
     """The request goes on; the log has it."""
 
-    async def away(_session: Session) -> Session:
+    async def away(_uses: object) -> None:
         raise StoreUnavailableError("test")
 
     headers, session = browser
-    monkeypatch.setattr(store, "touch", away)
+    monkeypatch.setattr(store, "touch_all", away)
     clock.advance(100)
     with capture_logs() as logs:
-        assert await access.session(headers) == session
+        assert await access.session(headers) == replace(session, last_used_at=clock.now)
+        await access.aclose()
     assert [line["event"] for line in logs] == ["session.touch_failed"]
 
 

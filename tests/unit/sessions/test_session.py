@@ -119,6 +119,8 @@ JSON = st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_siz
         last_used_at=TIMES,
         ends_at=TIMES,
         device=st.builds(Device, TEXT, TEXT),
+        provider=st.just("default") | TEXT,
+        session_state=st.none() | TEXT,
     )
 )
 def test_a_record_is_read_back_as_it_was_written(session: Any) -> None:
