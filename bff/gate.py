@@ -227,7 +227,7 @@ class _Answer:
         self.started = False
         self.complete = False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
             self.complete = not message.get("more_body", False)
@@ -238,4 +238,4 @@ class _Answer:
             message = {"type": kind, "status": message["status"], "headers": kept + self._additions}
         elif kind in {"websocket.accept", "websocket.close"}:
             self.started = True
-        await self._send(message)
+        return self._send(message)

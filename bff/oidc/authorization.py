@@ -224,5 +224,5 @@ def granted_code(parameters: Mapping[str, str]) -> Granted:
     if not code:
         raise BadResponseError("no_code")
     session_state = parameters.get("session_state", "")
-    known = 0 < len(session_state) <= MAX_HINT and session_state.isprintable()
-    return Granted(code, session_state if known and " " not in session_state else None)
+    fits = 0 < len(session_state) <= MAX_HINT and session_state.isprintable()
+    return Granted(code, session_state if fits and " " not in session_state else None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.authorization import repeated
-from bff.oidc.grants import BUSY, Grant, RefusedError, judge_answer
+from bff.oidc.grants import BUSY, KNOWN_ERRORS, Grant, RefusedError, judge_answer
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import BadTokenError
 from bff.oidc.provider import Provider
@@ -83,9 +83,12 @@ async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) ->
     if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
         raise ProviderUnavailableError(f"par_{response.status_code}")
     try:
-        request_uri = parse_object(response.content).get("request_uri")
+        answer = parse_object(response.content)
     except BadJsonError:
-        request_uri = None
+        answer = {}
+    error, request_uri = answer.get("error"), answer.get("request_uri")
+    if isinstance(error, str) and error in PUSH_ERRORS:
+        raise ProviderUnavailableError(f"par_{error}")
     if (
         response.status_code not in {200, 201}
         or not isinstance(request_uri, str)

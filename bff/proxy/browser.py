@@ -43,6 +43,11 @@ class Browser:
         self._first = b""
         self._ended: asyncio.Event | None = None
 
+    @property
+    def has_body(self) -> bool:
+        """Whether there is a body, or more of it than has been read."""
+        return self._more
+
     async def begin(self) -> Self | bytes | None:
         """Return the body: all of it where it is here already, or this, to be iterated over.
 

@@ -38,12 +38,12 @@ class Callers:
                 raise Problem(Code.LOOP_DETECTED, "own_via")
         state = scope["state"]
         return Caller(
-            host=_authority(route.upstream),
-            via=self._via,
-            forwarded_for=state["client"].encode("ascii"),
-            forwarded_proto=self._proto,
-            forwarded_host=self._host,
-            request_id=state["request_id"].encode("ascii"),
+            _authority(route.upstream),
+            self._via,
+            state["client"].encode("ascii"),
+            self._proto,
+            self._host,
+            state["request_id"].encode("ascii"),
         )
 
 

@@ -13,7 +13,7 @@ Source: contract, section 5; RFC 9110 sections 7.6 (proxies) and 15.5.2 (401).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -103,7 +103,7 @@ class HttpProxy:
     async def _fetch(
         self, route: Route, grant: Grant, scope: Scope, browser: Browser, departure: _Departure
     ) -> UpstreamResponse:
-        body = await browser.begin()
+        body = await browser.begin() if browser.has_body else None
         response = await self._send(route, grant, scope, body, departure)
         if response.status != _UNAUTHORIZED or grant.session is None:
             return response
@@ -133,14 +133,14 @@ class HttpProxy:
             await response.aclose()
             raise problem
 
-    async def _send(
+    def _send(
         self,
         route: Route,
         grant: Grant,
         scope: Scope,
         body: Browser | bytes | None,
         departure: _Departure,
-    ) -> UpstreamResponse:
+    ) -> Awaitable[UpstreamResponse]:
         fields = request_headers(
             scope["headers"],
             self._callers.of(route, scope),
@@ -150,7 +150,7 @@ class HttpProxy:
             let=route.pass_request_headers,
         )
         path = target(route, scope["raw_path"], scope["query_string"])
-        return await self._upstreams.of(route).send(
+        return self._upstreams.of(route).send(
             RequestHead(scope["method"].encode("ascii"), path, fields),
             body,
             timeout=route.timeout,

@@ -85,9 +85,6 @@ class WebSocketProxy:
             try:
                 upstream = await self._opener.open(route, grant, scope, receive)
             except RefusedError as refusal:
-                problem = self._admission.step_up(route, session, refusal.status, refusal.fields)
-                if problem is not None:
-                    raise problem from None
                 await self._pass_on(route, refusal, send, with_session=session is not None)
                 return
             if upstream is None:

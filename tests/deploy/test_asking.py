@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.support.raw_http import RawAnswer, exchange, request
+from tests.support.fronts import PROGRAMS, front
+from tests.support.processes import free_port
+from tests.support.raw_http import RawAnswer, exchange, parse, request, said
 
 from .conftest import KEY, Behind
 
@@ -71,3 +75,29 @@ async def test_a_question_is_never_a_websocket(behind: Behind) -> None:
         sent = request(target, f"X-Bff-Key: {KEY}", *HANDSHAKE)
         sent = sent.replace(b"Connection: close", b"Connection: Upgrade")
         assert (await exchange(url, sent)).status == 404
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_no_answer_is_no_permission(behind: Behind, program: str, tmp_path: Path) -> None:
+    """Where the service cannot be asked, nobody passes, and the browser is told that it is away."""
+    places = replace(behind.places, port=free_port(), service=free_port())
+    before = len(behind.upstream.requests)
+    with front(program, "forward-auth", places, tmp_path) as tls:
+        for target in ("/api/x", "/open/x"):
+            sent = request(target, host=f"localhost:{places.port}")
+            answer = parse(await said(places.origin, sent, tls=tls))
+            assert answer.status == 502
+    assert len(behind.upstream.requests) == before
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_wrong_key_is_no_permission(behind: Behind, program: str, tmp_path: Path) -> None:
+    """401 for everybody, on open paths too: a fault that is seen at the first request."""
+    places = replace(behind.places, port=free_port(), key="another-key-than-the-service-has-got")
+    before = len(behind.upstream.requests)
+    with front(program, "forward-auth", places, tmp_path) as tls:
+        for target in ("/api/x", "/open/x"):
+            sent = request(target, "Sec-Fetch-Mode: navigate", host=f"localhost:{places.port}")
+            answer = parse(await said(places.origin, sent, tls=tls))
+            assert (answer.status, "location" in answer.headers) == (401, False)
+    assert len(behind.upstream.requests) == before

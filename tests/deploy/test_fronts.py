@@ -193,6 +193,31 @@ async def test_a_websocket_passes(proxy: Front) -> None:
                 assert closed.value.rcvd.code == 4401
 
 
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        ("Upgrade: h2c",),
+        ("Upgrade: H2C",),
+        ("Upgrade: websocket, h2c",),
+        ("Upgrade: h2c, websocket",),
+        ("Upgrade: h2c", "Upgrade: websocket"),
+        ("Upgrade: websocketx",),
+    ],
+    ids=str,
+)
+async def test_nobody_gets_a_tunnel(proxy: Front, upgrade: tuple[str, ...]) -> None:
+    """No upgrade to anything but a WebSocket reaches an upstream: nothing checks what follows."""
+    async with proxy.browser() as browser:
+        await sign_in(browser)
+        settings = ("HTTP2-Settings: AAMAAABk", "Connection: Upgrade, HTTP2-Settings")
+        for target in ("/api/x", "/open/x"):
+            before = len(proxy.upstream.requests)
+            answer = await proxy.raw(target, *of(browser), *upgrade, *settings)
+            assert answer.status != 101
+            for received in proxy.upstream.requests[before:]:
+                assert received.field("upgrade") in ([], ["websocket"])
+
+
 async def test_streams_are_not_gathered(proxy: Front) -> None:
     """An event is here before the next one is made, and a body's first part before its last."""
     async with proxy.browser() as browser:

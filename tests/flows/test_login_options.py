@@ -69,6 +69,8 @@ async def test_a_path_of_this_origin_is_where_it_leads(site: Site, target: str, 
         {"max_age": "0"},
         {"max_age": "3600"},
         {"ui_locales": "de-CH fr en"},
+        {"prompt": "create"},
+        {"claims": '{"id_token":{"acr":{"essential":true,"values":["gold"]}}}'},
     ],
     ids=str,
 )
@@ -77,7 +79,7 @@ async def test_options_reach_the_provider(site: Site, options: dict[str, str]) -
     async with site.browser() as browser:
         page = await browser.navigate(f"/bff/login?{urlencode(options)}", follow=False)
         sent = parse_qs(urlsplit(page.headers["location"]).query)
-        for name in ("prompt", "login_hint", "acr_values", "max_age", "ui_locales"):
+        for name in ("prompt", "login_hint", "acr_values", "max_age", "ui_locales", "claims"):
             assert sent.get(name) == ([options[name]] if name in options else None)
 
 
@@ -88,6 +90,8 @@ async def test_options_reach_the_provider(site: Site, options: dict[str, str]) -
         "prompt=login%20%20consent", "max_age=-1", "max_age=1.5", "max_age=x", "max_age=1e3",
         "max_age=%D9%A1", "max_age=99999999999", "prompt=none&max_age=0", "login_hint=%00",
         "login_hint=a%0D%0Ab", "acr_values=%1B", "ui_locales=%7F", "login_hint=" + "a" * 600,
+        "claims=x", "claims=[]", "claims={}", "claims={%22id_token%22:{%22acr%22:1}}", "silent=1",
+        "acr_values=a&claims={%22id_token%22:{%22acr%22:{%22essential%22:true,%22value%22:%22b%22}}}",
         "prompt=login&prompt=login", "return_to=/a&return_to=/b", "max_age=1&max_age=2",
     ],
 )  # fmt: skip

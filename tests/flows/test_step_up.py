@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
-from tests.support.raw_http import exchange, request
 from tests.support.site import Site, open_site, sign_in
 from tests.support.strict_api import RECENT, STRONG, StrictApi, strict_api
 from tests.support.user_agent import UserAgent
@@ -132,15 +133,12 @@ async def test_a_websocket_is_told_as_well(place: Place) -> None:
     """The upstream's refusal of the handshake is answered with our problem."""
     async with place.site.browser() as browser:
         await sign_in(browser)
-        answer = await exchange(
-            place.site.base_url,
-            request(
-                "/api/strong", "Upgrade: websocket", "Connection: Upgrade",
-                "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-                "Sec-Fetch-Site: same-origin", f"Cookie: bff={browser.cookies.get('bff')}",
-            ).replace(b"Connection: close\r\n", b""),
-        )  # fmt: skip
-        assert answer.status == 401
+        url = place.site.base_url.replace("http", "ws", 1) + "/api/strong"
+        fields = {"Sec-Fetch-Site": "same-origin", "Cookie": f"bff={browser.cookies.get('bff')}"}
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url, additional_headers=fields, proxy=None)
+        answer = refused.value.response
+        assert answer.status_code == 401
         assert json.loads(answer.body)["login_url"] == f"/bff/login?{ACR}"
 
 

@@ -557,3 +557,14 @@ async def test_what_ended_it_is_in_the_log(fleet: Fleet) -> None:
     reasons = {line["reason"] for line in fleet.logged("websocket.closed")}
     assert reasons >= {"closed", "session_ended", "browser_left", "too_big", "protocol_error"}
     assert {line["route"] for line in fleet.logged("websocket.closed")} == {"/ws", "/open", "/tls"}
+
+
+async def test_a_service_that_stops_says_so(fleet: Fleet, port: int) -> None:
+    """1012 to the browser, 1001 to the upstream; open WebSockets do not hold it up. Comes last."""
+    async with both_ends(fleet, port) as (browser, upstream, _):
+        stopping = asyncio.create_task(asyncio.to_thread(fleet.services[0].stop))
+        assert await browser.frame() == RawFrame(CLOSE, closing(1012))
+        assert await upstream.frame() == RawFrame(CLOSE, closing(1001), masked=True)
+        await browser.end()
+        assert await stopping == 0
+    assert fleet.logged("websocket.closed")[-1]["reason"] == "shutdown"

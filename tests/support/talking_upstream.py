@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         self.server.requests.append(Received(self.command, self.path, self.headers.items()))
         with contextlib.suppress(ConnectionError):
-            if self.headers.get("Upgrade", "").lower() == "websocket":
+            if "Upgrade" in self.headers and "Sec-WebSocket-Key" in self.headers:
                 self.echo_frames()
             elif self.path.endswith("/events"):
                 self.say_events()

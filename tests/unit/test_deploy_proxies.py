@@ -125,7 +125,8 @@ def test_traefik_asks_before_it_forwards() -> None:
     routers, middlewares = http["routers"], http["middlewares"]
     assert routers["api"]["middlewares"] == ["bff-before", "bff-ask", "bff-after"]
     assert routers["bff-auth"]["priority"] > routers["bff"]["priority"] > routers["api"]["priority"]
-    assert routers["bff-auth"]["service"] == "noop@internal"
+    assert routers["bff-auth"]["service"] == routers["no-tunnel"]["service"] == "noop@internal"
+    assert routers["no-tunnel"]["priority"] == max(one["priority"] for one in routers.values())
     ask = middlewares["bff-ask"]["forwardAuth"]
     assert ask["trustForwardHeader"] is False
     assert {name.lower() for name in ask["authResponseHeaders"]} == TOLD
@@ -152,6 +153,7 @@ def test_envoy_asks_before_it_forwards() -> None:
         if "remove" in mutation
     }
     assert removed >= ASKED | TOLD | {KEY.decode()}
+    assert manager["upgrade_configs"] == [{"upgrade_type": "websocket"}]
     config = ask["typed_config"]
     assert config["failure_mode_allow"] is False
     assert "with_request_body" not in config

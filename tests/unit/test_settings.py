@@ -199,6 +199,8 @@ REFUSED = [
     ("BFF_TRUSTED_PROXIES", '["proxy"]', "IPv4 or IPv6"),
     ("BFF_TRUSTED_PROXIES", '"10.0.0.0/8"', "JSON list"),
     ("BFF_CLOCK_SKEW", "301", "less than or equal to 300"),
+    ("BFF_WEBSOCKET_MAX_MESSAGE", "16M", "valid integer"),
+    ("BFF_WEBSOCKET_IDLE_TIMEOUT", "0", "greater than or equal to 1"),
     ("BFF_LOGIN_RATE_LIMIT", "60", "N/second"),
     ("BFF_LOGIN_RATE_LIMIT", "0/minute", "N/second"),
     ("BFF_LOGIN_RATE_LIMIT", "5/minute;9/hour", "N/second"),
@@ -254,6 +256,8 @@ ACCEPTED = [
     ("BFF_FETCH_USERINFO", "false", "fetch_userinfo", False),
     ("BFF_ROUTES", '{"/api": "http://api:9000"}', "routes", {"/api": "http://api:9000"}),
     ("BFF_SPA", "http://localhost:5173/", "spa", "http://localhost:5173"),
+    ("BFF_WEBSOCKET_MAX_MESSAGE", "1048576", "websocket_max_message", 1_048_576),
+    ("BFF_WEBSOCKET_IDLE_TIMEOUT", "300", "websocket_idle_timeout", 300),
     ("BFF_SPA_CSP", '{"img-src": ["https:"]}', "spa_csp", {"img-src": ("https:",)}),
     (
         "BFF_ALLOWED_ORIGINS",

@@ -208,8 +208,11 @@ async def test_a_request_is_pushed_by_every_method(
     [
         (Answer(500, {"request_uri": "urn:x"}), "par_500"),
         (Answer(429, {}), "par_429"),
-        (Answer(400, {"error": "invalid_request"}), "par_refused"),
-        (Answer(401, {"error": "invalid_client"}), "par_refused"),
+        (Answer(400, {"error": "invalid_request"}), "par_invalid_request"),
+        (Answer(401, {"error": "invalid_client"}), "par_invalid_client"),
+        (Answer(400, {"error": "invalid_request_object"}), "par_invalid_request_object"),
+        (Answer(400, {"error": "\x1b[31m"}), "par_refused"),
+        (Answer(400, {"error": ["invalid_client"]}), "par_refused"),
         (Answer(302, {"request_uri": "urn:x"}), "par_refused"),
         (Answer(201, {}), "par_refused"),
         (Answer(201, {"request_uri": ""}), "par_refused"),

@@ -21,7 +21,7 @@ OWN = OwnCookies(["bff"])
 
 HARMLESS = [
     "x-user-locale", "x-user-agent", "x-user-timezone", "x-user-preferences", "x-email-format",
-    "x-auth-flow", "x-remote-debug", "x-user-time-zone",
+    "x-user-time-zone", "x-user-theme", "x-email-template",
 ]  # fmt: skip
 NEVER = [
     # framing and what belongs to one connection
@@ -39,7 +39,8 @@ NEVER = [
     "x-authenticated-user", "x-webauth-user", "x-remote-user", "x-remote-groups", "remote-user",
     "remote-groups", "x-amzn-oidc-data", "x-goog-iap-jwt-assertion", "cf-access-jwt-assertion",
     "x-goog-authenticated-user-email", "x-ms-client-principal", "x-ms-token-aad-id-token",
-    "x-appengine-user-email", "x-user-locale-id", "x-user-full-name",
+    "x-appengine-user-email", "x-user-locale-id", "x-user-full-name", "x-user-is-admin",
+    "x-auth-flow", "x-auth-status", "x-auth-verify", "x-remote-debug", "x-user-verified",
     # from where, through whom
     "host", "via", "forwarded", "x-forwarded", "x-forwarded-for", "x-forwarded-host",
     "x-forwarded-proto", "x-forwarded-user", "x-real-ip", "x-client-ip", "true-client-ip",

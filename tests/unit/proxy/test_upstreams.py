@@ -14,7 +14,7 @@ from bff.errors import Code, Problem
 from bff.proxy.route import Route
 from bff.proxy.routes import parse_routes
 from bff.proxy.upstream import UpstreamPool
-from bff.proxy.upstreams import Upstreams
+from bff.proxy.upstreams import BalancedUpstream, Upstreams
 from bff.proxy.wire import (
     Address,
     RequestBodyError,
@@ -92,6 +92,9 @@ async def test_a_route_with_one_address_is_given_its_pool_itself() -> None:
     one, two = Route(b"/a", address), Route(b"/b", address)
     assert type(clients.of(one)) is UpstreamPool
     assert clients.of(one) is clients.of(two)
+    [several] = parse_routes({"/c": ["http://other", "http://api"]})
+    assert type(clients.of(several)) is BalancedUpstream
+    assert clients.pool(several.alternates[0]) is clients.of(one)
     await clients.aclose()
 
 

@@ -13,14 +13,18 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 from fastapi import FastAPI, Request, Response
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bff.errors import Problem, StoreUnavailableError
+from bff.proxy.paths import BadPath, judge_path
 from bff.proxy.route_config import parse_routes
 from bff.proxy.routes import RouteTable
 from bff.settings import Settings
 from bff.web import forward_auth
+from bff.web.asked import Asked
 from bff.web.problems import problem_answer
 from bff.web.service import Service
 from tests.support.sessions import a_session
@@ -40,6 +44,7 @@ ROUTES: dict[str, Any] = {
     "/admin": {"upstream": UP, "claims": {"roles": "admin"}},
     "/gold": {"upstream": UP, "acr": "gold"},
 }
+TABLE = RouteTable(parse_routes(ROUTES))
 OURS = {"Sec-Fetch-Site": "same-origin", "Cookie": "bff=alice"}
 NAVIGATES = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 
@@ -89,7 +94,7 @@ def application(sessions: Sessions, **values: Any) -> FastAPI:
     settings = Settings.load(**given)
     service = cast("Service", SimpleNamespace(settings=settings, access=sessions))
     app = FastAPI(openapi_url=None)
-    app.include_router(forward_auth.router(service, RouteTable(parse_routes(ROUTES))))
+    app.include_router(forward_auth.router(service, TABLE))
 
     @app.middleware("http")
     async def identify(
@@ -262,6 +267,25 @@ async def test_paths_that_can_be_read_in_two_ways_are_refused(ask: Ask, target: 
         for name in ("X-Forwarded-Uri", "X-Original-URL"):
             answer = await ask(None, {**OURS, name: target}, peer=peer)
             assert (answer.status_code, answer.json()["code"]) == (400, "bad_path"), name
+
+
+@given(
+    st.binary(max_size=12), st.sampled_from([b"/admin/", b"/public/", b"/gold", b"/", b"//", b""])
+)
+def test_the_policy_is_that_of_the_same_bytes_on_a_route(tail: bytes, start: bytes) -> None:
+    """For all paths: what is judged here is what is judged where we carry the request, or 400."""
+    asked = Asked("GET", start + tail.replace(b"?", b""), b"")
+    try:
+        expected = TABLE.match(judge_path(asked.path)) or forward_auth.ANY_SESSION
+    except BadPath:
+        for believed in (True, False):
+            with pytest.raises(Problem) as caught:
+                forward_auth.judged_route(TABLE, asked, believed=believed)
+            assert caught.value.status == 400
+        return
+    assert forward_auth.judged_route(TABLE, asked, believed=True) == expected
+    stricter = forward_auth.judged_route(TABLE, asked, believed=False)
+    assert stricter == replace(expected, auth="user")
 
 
 async def test_envoy_appends_the_path_to_ours(ask: Ask) -> None:
