@@ -18,7 +18,8 @@ from bff.configuration import read_configuration, registrations_of, report
 from bff.environment import unknown_variables
 from bff.faults import ConfigurationError
 from bff.gate import Gate, Rooms
-from bff.oidc.provider import Provider, Registration
+from bff.oidc.provider import Provider
+from bff.oidc.registration import Registration
 from bff.oidc.token_target import resources
 from bff.pages import create_pages
 from bff.proxy.forwarded import TrustedProxies

@@ -11,12 +11,23 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from bff.issuers import several_tenants
+from bff.provider_values import (
+    Accepted,
+    PlainOAuth2,
+    parse_endpoint,
+    parse_logout_params,
+    parse_plain_oauth2,
+    parse_required_claims,
+    parse_tenants,
+)
 from bff.values import is_loopback, parse_json, parse_url, strings
 
 MIN_HS256_SECRET = 32
+DEFAULT_SCOPES = ("openid", "profile", "email")
 
 ClientAuth = Literal[
     "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt",
@@ -37,6 +48,12 @@ class ClientSettings(BaseSettings):
     """How we are registered at the provider. Field `x_y` is the variable `BFF_X_Y`."""
 
     issuer: str
+    tenants: Annotated[frozenset[str], NoDecode, BeforeValidator(parse_tenants)] = Field(
+        default=frozenset(), validate_default=True
+    )
+    oauth2_without_id_token: Annotated[
+        PlainOAuth2 | None, NoDecode, BeforeValidator(parse_plain_oauth2)
+    ] = None
     client_id: str
     client_key_file: Path | None = None
     client_cert_file: Path | None = None
@@ -44,9 +61,18 @@ class ClientSettings(BaseSettings):
     client_auth: ClientAuth | None = Field(default=None, validate_default=True)
     client_secret: SecretStr | None = Field(default=None, validate_default=True)
     basic_auth_encoding: Literal["rfc6749", "raw"] = "rfc6749"
-    scopes: Annotated[tuple[str, ...], NoDecode] = ("openid", "profile", "email")
+    scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=DEFAULT_SCOPES, validate_default=True
+    )
     authorize_params: Annotated[dict[str, str], NoDecode] = {}
     request_object: bool | None = None
+    required_claims: Annotated[
+        dict[str, Accepted], NoDecode, BeforeValidator(parse_required_claims)
+    ] = {}
+    end_session_endpoint: str | None = None
+    logout_params: Annotated[
+        dict[str, str] | None, NoDecode, BeforeValidator(parse_logout_params)
+    ] = None
     response_mode: ResponseMode = "query"
     id_token_alg: IdTokenAlg = Field(default="RS256", validate_default=True)
     id_token_encryption: Literal["if_present", "required"] = "if_present"  # noqa: S105 - no secret
@@ -62,6 +88,20 @@ class ClientSettings(BaseSettings):
             raise ValueError("must be https; http is only for a loopback host")
         if parts.query or parts.fragment or "?" in value or "#" in value or "@" in parts.netloc:
             raise ValueError("must have no query, fragment or user")
+        return value
+
+    @field_validator("tenants")
+    @classmethod
+    def _tenants(cls, value: frozenset[str], info: ValidationInfo) -> frozenset[str]:
+        issuer: str | None = info.data.get("issuer")
+        if issuer is None:
+            return value
+        if several_tenants(issuer) and not value:
+            raise ValueError("is required: which tenants of BFF_ISSUER may sign in here")
+        if value and not several_tenants(issuer):
+            raise ValueError(
+                "is for the issuers /common/v2.0, /organizations/v2.0, /consumers/v2.0"
+            )
         return value
 
     @field_validator("client_id")
@@ -115,11 +155,19 @@ class ClientSettings(BaseSettings):
             raise ValueError("client_secret_jwt needs 32 bytes or more (RFC 7518 3.2)")
         return value
 
+    @field_validator("end_session_endpoint")
+    @classmethod
+    def _end_session_endpoint(cls, value: str | None) -> str | None:
+        return None if value is None else parse_endpoint(value)
+
     @field_validator("scopes", mode="before")
     @classmethod
-    def _scopes(cls, value: object) -> object:
+    def _scopes(cls, value: object, info: ValidationInfo) -> object:
         scopes = tuple(value.split()) if isinstance(value, str) else strings(value)
-        if "openid" not in scopes:
+        plain = info.data.get("oauth2_without_id_token") is not None
+        if plain and scopes == DEFAULT_SCOPES:
+            return ()
+        if not plain and "openid" not in scopes:
             raise ValueError("must contain openid")
         if any(not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in scopes):
             raise ValueError("has a character that no scope may have (RFC 6749 3.3)")
@@ -132,6 +180,13 @@ class ClientSettings(BaseSettings):
         if taken := RESERVED_AUTHORIZE_PARAMS & params.keys():
             raise ValueError(f"may not set {', '.join(sorted(taken))}: the service sets it")
         return params
+
+    @field_validator("response_mode")
+    @classmethod
+    def _response_mode(cls, value: str, info: ValidationInfo) -> str:
+        if value.endswith("jwt") and info.data.get("oauth2_without_id_token") is not None:
+            raise ValueError("jwt needs keys, and BFF_OAUTH2_WITHOUT_ID_TOKEN has none")
+        return value
 
     @field_validator("id_token_alg")
     @classmethod

@@ -14,7 +14,7 @@ from bff.client_faults import certificate_of, client_faults
 from bff.client_settings import ClientSettings
 from bff.environment import PREFIX, EnvironmentSource
 from bff.faults import ConfigurationError, Fault
-from bff.oidc.provider import Registration
+from bff.oidc.registration import Registration
 from bff.oidc.tokens import Policy
 from bff.provider_settings import FIRST
 from bff.proxy.route import Route
@@ -109,9 +109,14 @@ def _registration(every: Settings, settings: ClientSettings, name: str, label: s
             alg=settings.id_token_alg,
             skew=every.clock_skew,
             logout_typ_required=every.logout_token_typ == "required",  # noqa: S105 - a mode
+            tenants=settings.tenants,
+            required_claims=settings.required_claims,
         ),
         certificate=certificate_of(settings),
         raw_basic_auth=settings.basic_auth_encoding == "raw",
         request_object=settings.request_object,
         encryption_required=settings.id_token_encryption == "required",  # noqa: S105 - a mode
+        end_session_endpoint=settings.end_session_endpoint,
+        logout_params=settings.logout_params,
+        oauth2_without_id_token=settings.oauth2_without_id_token,
     )

@@ -11,6 +11,12 @@ from bff.environment import PREFIX
 EXAMPLES = {
     "base_url": "https://app.example.com",
     "issuer": "https://login.example.com/",
+    "tenants": '["11111111-2222-3333-4444-555555555555"]',
+    "oauth2_without_id_token": (
+        '{"authorization_endpoint": "https://github.com/login/oauth/authorize",'
+        ' "token_endpoint": "https://github.com/login/oauth/access_token",'
+        ' "userinfo_endpoint": "https://api.github.com/user", "subject": "id"}'
+    ),
     "client_id": "my-spa",
     "client_secret": "the secret that the provider gave you",
     "client_auth": "client_secret_basic",
@@ -20,6 +26,9 @@ EXAMPLES = {
     "basic_auth_encoding": "rfc6749",
     "scopes": "openid profile email",
     "authorize_params": '{"audience": "https://api.example.com"}',
+    "required_claims": '{"hd": "example.com"}',
+    "end_session_endpoint": "https://login.example.com/logout",
+    "logout_params": '{"client_id": "{client_id}", "returnTo": "{post_logout_redirect_uri}"}',
     "request_object": "true",
     "response_mode": "query",
     "id_token_alg": "RS256",

@@ -58,6 +58,12 @@ def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None
         logging.getLogger(name).setLevel(logging.NOTSET)
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_no_access_line)
+
+
+def _is_no_access_line(record: logging.LogRecord) -> bool:
+    """Whether a line may pass: uvicorn's own WebSockets log each query, not as `uvicorn.access`."""
+    return '"WebSocket %s"' not in str(record.msg)
 
 
 def _with_request_id(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -138,10 +138,17 @@ class StrictHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse()
             return
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self._unset_keepalive_if_required()
+                cycle = self._current()
+                if cycle is not None and not cycle.response_complete:
+                    # An answer is under way, or owed: the handshake's would be taken for it.
+                    self.transport.close()
+                    return
                 self.handle_websocket_upgrade()
+                if early := data[upgrade.args[0] :]:
+                    cast("WebSocketProtocol", self.transport.get_protocol()).data_received(early)
                 return
             self._unsupported_upgrade_warning()
         if self._unparsed > MAX_HEAD:

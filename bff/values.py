@@ -72,6 +72,16 @@ def parse_json(value: object, kind: type[Any], what: str) -> Any:
     return value
 
 
+def has_one_of(value: object, accepted: Iterable[object]) -> bool:
+    """Whether a claim is, or as a list contains, one of the values accepted; `true` is not 1."""
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    return any(
+        isinstance(one, bool) is isinstance(other, bool) and one == other
+        for other in accepted
+        for one in values
+    )
+
+
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:

@@ -15,7 +15,8 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.json import BadJsonError, is_array, parse_object
 from bff.oidc.keys import KEY_TYPE, import_keys
 from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
-from bff.oidc.provider import Provider, Registration
+from bff.oidc.provider import Provider
+from bff.oidc.registration import Registration
 
 LARGEST_CLOCK_DIFFERENCE = 5
 SHOWN = 200

@@ -20,6 +20,7 @@ from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
+from bff.issuers import key_speaks_for
 from bff.oidc.json import BadJsonError, is_array, is_object, parse_object
 
 MAX_TOKEN = 65_536
@@ -67,13 +68,17 @@ class OneAlgorithm(jws.JWSRegistry):
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key of the provider, and what its owner says it is for."""
+    """A public key of the provider, and what its owner says it is for.
+
+    `issuer` is a member that Microsoft gives its keys: for which tenants they sign.
+    """
 
     kid: str | None
     kty: str
     crv: str | None
     alg: str | None
     key: Key
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +124,18 @@ def verify(token: str, alg: str, keys: Sequence[VerificationKey]) -> Verified:
     candidates = _candidates(keys, alg, kid)
     if len(candidates) > MAX_TRIED:
         raise BadTokenError("too_many_keys")
+    reason = "signature" if candidates else "unknown_key"
     for candidate in candidates:
         payload = _payload(token, alg, candidate.key)
         if payload is not None:
             try:
-                return Verified(header, parse_object(payload), token)
+                claims = parse_object(payload)
             except BadJsonError:
                 raise BadTokenError("payload") from None
-    raise UnknownKeyError("signature" if candidates else "unknown_key")
+            if key_speaks_for(candidate.issuer, claims):
+                return Verified(header, claims, token)
+            reason = "key_issuer"
+    raise UnknownKeyError(reason)
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
@@ -192,8 +201,8 @@ def _import_key(member: object) -> VerificationKey | None:
         return None
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return None
-    kid, alg, crv = member.get("kid"), member.get("alg"), member.get("crv")
-    if not all(value is None or isinstance(value, str) for value in (kid, alg, crv)):
+    kid, alg, crv, issuer = (member.get(name) for name in ("kid", "alg", "crv", "issuer"))
+    if not all(value is None or isinstance(value, str) for value in (kid, alg, crv, issuer)):
         return None
     public: dict[str, Any] = {
         name: member[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in member
@@ -202,7 +211,7 @@ def _import_key(member: object) -> VerificationKey | None:
         key = _public_key(kty, crv, public)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return None if key is None else VerificationKey(kid, str(kty), crv, alg, key)
+    return None if key is None else VerificationKey(kid, str(kty), crv, alg, key, issuer)
 
 
 def _public_key(kty: Any, crv: str | None, public: dict[str, Any]) -> Key | None:

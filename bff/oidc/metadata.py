@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from bff.issuers import published_issuer
 from bff.oidc.json import is_array, is_object
+from bff.provider_values import PlainOAuth2
 
 REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 OPTIONAL = (
@@ -64,12 +66,19 @@ def discovery_url(issuer: str) -> str:
     return issuer.removesuffix("/") + "/.well-known/openid-configuration"
 
 
-def judge_metadata(document: Mapping[str, Any], issuer: str, *, mtls: bool = False) -> Metadata:
+def judge_metadata(
+    document: Mapping[str, Any],
+    issuer: str,
+    *,
+    mtls: bool = False,
+    end_session_endpoint: str | None = None,
+) -> Metadata:
     """Return the usable metadata; `mtls`: we show a certificate, so aliases are used.
 
-    Raises BadMetadataError naming the first thing wrong.
+    `end_session_endpoint`, where it is given, stands for the document's own. Raises
+    BadMetadataError naming the first thing wrong.
     """
-    if document.get("issuer") != issuer:
+    if document.get("issuer") != published_issuer(issuer):
         raise BadMetadataError("issuer_mismatch")
     if mtls:
         document = {**document, **_aliases(document)}
@@ -90,7 +99,7 @@ def judge_metadata(document: Mapping[str, Any], issuer: str, *, mtls: bool = Fal
         token_endpoint=str(required["token_endpoint"]),
         jwks_uri=str(required["jwks_uri"]),
         userinfo_endpoint=optional.get("userinfo_endpoint"),
-        end_session_endpoint=optional.get("end_session_endpoint"),
+        end_session_endpoint=end_session_endpoint or optional.get("end_session_endpoint"),
         revocation_endpoint=optional.get("revocation_endpoint"),
         pushed_authorization_request_endpoint=pushed,
         token_endpoint_auth_methods=frozenset(
@@ -102,6 +111,25 @@ def judge_metadata(document: Mapping[str, Any], issuer: str, *, mtls: bool = Fal
         check_session_iframe=optional.get("check_session_iframe"),
         demands_request_object=document.get("require_signed_request_object") is True,
         ignored=tuple(sorted(offered.keys() - optional.keys())),
+    )
+
+
+def fixed_metadata(issuer: str, plain: PlainOAuth2, end_session_endpoint: str | None) -> Metadata:
+    """Return the metadata of a provider that publishes none, and has no keys.
+
+    Most such providers document the secret in the form, and not all take Basic.
+    """
+    return Metadata(
+        issuer=issuer,
+        authorization_endpoint=plain.authorization_endpoint,
+        token_endpoint=plain.token_endpoint,
+        jwks_uri="",
+        userinfo_endpoint=plain.userinfo_endpoint,
+        end_session_endpoint=end_session_endpoint,
+        revocation_endpoint=None,
+        pushed_authorization_request_endpoint=None,
+        token_endpoint_auth_methods=frozenset({"client_secret_post"}),
+        promises_iss=False,
     )
 
 

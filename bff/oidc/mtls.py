@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-TLS_METHODS = ("tls_client_auth", "self_signed_tls_client_auth")
+SELF_SIGNED = "self_signed_tls_client_auth"
 
 
 class BadCertificateError(ValueError):

@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from bff.errors import ProviderUnavailableError
+from bff.issuers import ANY_TENANT, issuer_named
 from bff.oidc.client_auth import PLAIN_METHODS, assertion, choose_method, raw_basic
 from bff.oidc.client_keys import ClientKeys, SigningKey, load_keys
+from bff.oidc.cool_down import Refetches
 from bff.oidc.decryption import decrypt, is_encrypted
 from bff.oidc.http import ProviderClient
 from bff.oidc.json import BadJsonError, parse_object
@@ -32,62 +32,22 @@ from bff.oidc.keys import (
     import_keys,
     verify,
 )
-from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
-from bff.oidc.mtls import TLS_METHODS, ClientCertificate
-from bff.oidc.tokens import Policy
+from bff.oidc.metadata import (
+    BadMetadataError,
+    Metadata,
+    discovery_url,
+    fixed_metadata,
+    judge_metadata,
+)
+from bff.oidc.mtls import SELF_SIGNED
+from bff.oidc.registration import Registration
 
 FRESH_FOR = 600.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 ATTEMPT_EVERY = 1.0
-REFETCH_BURST = 2
-REFETCH_EVERY = 10.0
 
 log = structlog.get_logger("bff.provider")
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What the provider and we agreed on: the settings that concern one provider.
-
-    `resources` are those for which routes want their own tokens (RFC 8707).
-    """
-
-    issuer: str
-    client_id: str
-    client_secret: str | None
-    client_auth: str | None
-    client_key_file: Path | None
-    scopes: tuple[str, ...]
-    authorize_params: Mapping[str, str]
-    response_mode: str
-    fetch_userinfo: bool | None
-    policy: Policy
-    certificate: ClientCertificate | None = None
-    raw_basic_auth: bool = False
-    request_object: bool | None = None
-    encryption_required: bool = False
-    name: str = "default"
-    label: str = ""
-    resources: tuple[str, ...] = ()
-
-
-@dataclass
-class _Bucket:
-    """Refetches allowed now: `REFETCH_BURST` at most, one more every `REFETCH_EVERY` seconds."""
-
-    clock: Callable[[], float]
-    level: float = REFETCH_BURST
-    filled_at: float = field(default=0.0)
-
-    def take(self) -> bool:
-        now = self.clock()
-        self.level = min(REFETCH_BURST, self.level + (now - self.filled_at) / REFETCH_EVERY)
-        self.filled_at = now
-        if self.level < 1:
-            return False
-        self.level -= 1
-        return True
 
 
 class Provider:
@@ -116,6 +76,11 @@ class Provider:
             self.client.register(
                 "private_key_jwt", assertion(registration.issuer, signer.key, signer.alg)
             )
+        self._known_certificate: list[dict[str, Any]] = []
+        unsaid = registration.client_auth is None and self.keys.signer is None
+        if certificate is not None and (unsaid or registration.client_auth == SELF_SIGNED):
+            jwk = certificate.jwk()
+            self._known_certificate = [] if jwk is None else [jwk]
         self._static_keys: list[VerificationKey] = []
         if registration.client_secret is not None:
             if registration.client_auth == "client_secret_jwt":
@@ -127,11 +92,28 @@ class Provider:
                 self._static_keys = [client_secret_key(registration.client_secret)]
         self._clock = clock
         self._metadata: Metadata | None = None
+        plain = registration.oauth2_without_id_token
+        if plain is not None:
+            self._metadata = fixed_metadata(self.issuer, plain, registration.end_session_endpoint)
         self._keys: list[VerificationKey] | None = None
         self._attempted_at = self._keys_attempted_at = float("-inf")
         self._fetching = asyncio.Lock()
-        self._bucket = _Bucket(clock, filled_at=clock())
+        self._bucket = Refetches(clock, filled_at=clock())
         self._keeper: asyncio.Task[None] | None = None
+
+    def named_by(self, iss: object) -> str | None:
+        """Return the true issuer that `iss` names, where it is this provider."""
+        return issuer_named(iss, self.issuer, self.registration.policy.tenants)
+
+    def judged(self, document: Mapping[str, Any]) -> Metadata:
+        """Return the usable metadata in a discovery document. Raises BadMetadataError."""
+        registration = self.registration
+        return judge_metadata(
+            document,
+            self.issuer,
+            mtls=registration.certificate is not None,
+            end_session_endpoint=registration.end_session_endpoint,
+        )
 
     @property
     def known(self) -> bool:
@@ -156,13 +138,7 @@ class Provider:
 
     def published_keys(self) -> list[dict[str, Any]]:
         """Return the JWKs of `/bff/jwks.json`; with `x5c` where the certificate must be known."""
-        keys = self.keys.published()
-        certificate = self.registration.certificate
-        if certificate is not None and self.registration.client_auth != TLS_METHODS[0]:
-            jwk = certificate.jwk()
-            if jwk is not None and all(jwk["kid"] != one["kid"] for one in keys):
-                keys.append(jwk)
-        return keys
+        return [*self.keys.published(), *self._known_certificate]
 
     def request_signer(self, metadata: Metadata) -> SigningKey | None:
         """Return the key that signs authorization requests; None where they go unsigned."""
@@ -175,7 +151,14 @@ class Provider:
         return self.keys.signer
 
     def start(self) -> None:
-        """Begin to keep metadata and keys fresh, in the background."""
+        """Begin to keep metadata and keys fresh, in the background; say what is relaxed."""
+        if ANY_TENANT in self.registration.policy.tenants:
+            advice = "anybody with a Microsoft account can sign in: name the tenants in BFF_TENANTS"
+            log.warning("provider.any_tenant", issuer=self.issuer, advice=advice)
+        if self.registration.oauth2_without_id_token is not None:
+            advice = "nothing that is signed says who signed in: prefer OpenID Connect"
+            log.warning("provider.without_id_token", issuer=self.issuer, advice=advice)
+            return
         self._keeper = asyncio.create_task(self._keep_fresh(), name="provider")
 
     async def aclose(self) -> None:
@@ -202,6 +185,8 @@ class Provider:
         `plain`: it need not be encrypted even where ID tokens must be, because it is of another
         kind, with a registration of its own (userinfo and authorization responses).
         """
+        if self.registration.oauth2_without_id_token is not None:
+            raise BadTokenError("no_keys")
         if is_encrypted(token):
             token = decrypt(token, self.keys.decryption)
         elif self.registration.encryption_required and not plain:
@@ -236,9 +221,7 @@ class Provider:
     async def _discover(self) -> None:
         try:
             document = await self._fetch(discovery_url(self.issuer))
-            metadata = judge_metadata(
-                document, self.issuer, mtls=self.registration.certificate is not None
-            )
+            metadata = self.judged(document)
         except ProviderUnavailableError as error:
             log.warning("provider.discovery_failed", issuer=self.issuer, reason=error.reason)
             raise

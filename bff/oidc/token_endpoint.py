@@ -20,6 +20,7 @@ from bff.oidc.token_target import TokenTarget
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ISSUED_ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 EXCHANGED = frozenset({ISSUED_ACCESS, "urn:ietf:params:oauth:token-type:jwt"})
+PUSH_ERRORS = KNOWN_ERRORS | {"invalid_redirect_uri", "invalid_request_object"}
 
 
 async def exchange(provider: Provider, code: str, code_verifier: str, redirect_uri: str) -> Grant:

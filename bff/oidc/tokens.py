@@ -12,11 +12,14 @@ import hashlib
 import hmac
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from bff.issuers import accepts_tenant, true_issuer
 from bff.oidc.json import is_object
 from bff.oidc.keys import BadTokenError, Verified
+from bff.provider_values import Accepted
+from bff.values import has_one_of
 
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 ID_TOKEN_TYPES = frozenset({"jwt", "id_token+jwt"})
@@ -27,24 +30,34 @@ HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose tokens we accept: one issuer, one audience, one algorithm; `skew` in seconds."""
+    """Whose tokens we accept: one issuer, one audience, one algorithm; `skew` in seconds.
+
+    `tenants` are those of an issuer with several that may sign in; `required_claims` the values
+    that an ID token must have one of.
+    """
 
     issuer: str
     client_id: str
     alg: str
     skew: float
     logout_typ_required: bool = False
+    tenants: frozenset[str] = frozenset()
+    required_claims: Mapping[str, Accepted] = field(default_factory=dict[str, Accepted])
 
 
 @dataclass(frozen=True, slots=True)
 class IdToken:
-    """An ID token that is believed. `raw` is what `id_token_hint` will be."""
+    """An ID token that is believed. `raw` is what `id_token_hint` will be.
+
+    `iss` is the true issuer: of several tenants the user's own.
+    """
 
     sub: str
     sid: str | None
     issued_at: float
     claims: Mapping[str, Any]
     raw: str
+    iss: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,7 @@ class LogoutToken:
     jti: str
     issued_at: int
     expires_at: float
+    iss: str
 
 
 def check_id_token(
@@ -101,7 +115,15 @@ def check_id_token(
         raise BadTokenError("other_sub")
     if any(claims.get(name) is None for name in essential):
         raise BadTokenError("essential_claim")
-    return _id_token(token, claims)
+    check_required(claims, policy)
+    return _id_token(token, claims, policy)
+
+
+def check_required(claims: Mapping[str, Any], policy: Policy) -> None:
+    """Refuse claims that lack one of BFF_REQUIRED_CLAIMS, or have another value."""
+    required = policy.required_claims.items()
+    if not all(has_one_of(claims.get(name), accepted) for name, accepted in required):
+        raise BadTokenError("required_claim")
 
 
 def check_refreshed_id_token(
@@ -117,11 +139,11 @@ def check_refreshed_id_token(
     claims = _common(token, policy, now)
     if claims["sub"] != sub:
         raise BadTokenError("sub_changed")
-    for name in ("auth_time", "nonce"):
+    for name in ("auth_time", "nonce", "tid"):
         if name in claims and name in login_claims and claims[name] != login_claims[name]:
             raise BadTokenError(f"{name}_changed")
     _check_at_hash(token, claims, access_token)
-    return _id_token(token, claims)
+    return _id_token(token, claims, policy)
 
 
 def check_logout_token(token: Verified, policy: Policy, now: float) -> LogoutToken:
@@ -134,7 +156,7 @@ def check_logout_token(token: Verified, policy: Policy, now: float) -> LogoutTok
         if _type(typ) not in accepted:
             raise BadTokenError("typ")
     claims = token.claims
-    _check_issuer_audience_times(claims, policy, now)
+    issuer = _check_issuer_audience_times(claims, policy, now)
     sub, sid, jti, events = (claims.get(name) for name in ("sub", "sid", "jti", "events"))
     if sub is None and sid is None:
         raise BadTokenError("no_sub_no_sid")
@@ -148,7 +170,7 @@ def check_logout_token(token: Verified, policy: Policy, now: float) -> LogoutTok
         raise BadTokenError("nonce")
     if not isinstance(jti, str) or not jti:
         raise BadTokenError("jti")
-    return LogoutToken(sub, sid, jti, math.ceil(claims["iat"]), float(claims["exp"]))
+    return LogoutToken(sub, sid, jti, math.ceil(claims["iat"]), float(claims["exp"]), issuer)
 
 
 def _common(token: Verified, policy: Policy, now: float) -> Mapping[str, Any]:
@@ -167,9 +189,12 @@ def _common(token: Verified, policy: Policy, now: float) -> Mapping[str, Any]:
     return claims
 
 
-def _check_issuer_audience_times(claims: Mapping[str, Any], policy: Policy, now: float) -> None:
-    if claims.get("iss") != policy.issuer:
+def _check_issuer_audience_times(claims: Mapping[str, Any], policy: Policy, now: float) -> str:
+    issuer = true_issuer(claims, policy.issuer)
+    if issuer is None:
         raise BadTokenError("iss")
+    if not accepts_tenant(claims, policy.issuer, policy.tenants):
+        raise BadTokenError("tenant")
     audience = claims.get("aud")
     if audience not in (policy.client_id, [policy.client_id]):
         raise BadTokenError("aud")
@@ -182,6 +207,7 @@ def _check_issuer_audience_times(claims: Mapping[str, Any], policy: Policy, now:
         raise BadTokenError("iat")
     if not_before is not None and (not is_time(not_before) or not_before > now + policy.skew):
         raise BadTokenError("nbf")
+    return issuer
 
 
 def _check_at_hash(token: Verified, claims: Mapping[str, Any], access_token: str | None) -> None:
@@ -195,8 +221,11 @@ def _check_at_hash(token: Verified, claims: Mapping[str, Any], access_token: str
         raise BadTokenError("at_hash")
 
 
-def _id_token(token: Verified, claims: Mapping[str, Any]) -> IdToken:
-    return IdToken(claims["sub"], claims.get("sid"), float(claims["iat"]), claims, token.raw)
+def _id_token(token: Verified, claims: Mapping[str, Any], policy: Policy) -> IdToken:
+    issuer = true_issuer(claims, policy.issuer) or policy.issuer
+    return IdToken(
+        claims["sub"], claims.get("sid"), float(claims["iat"]), claims, token.raw, issuer
+    )
 
 
 def _type(typ: object) -> str:

@@ -9,12 +9,13 @@ Source: contract, section 5; RFC 9470 for the step-up.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from bff.oidc.token_target import TokenTarget
 from bff.proxy.wire import Address
+from bff.values import has_one_of
 
 Auth = Literal["user", "optional", "client", "none"]
 _QUERY = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
@@ -108,19 +109,10 @@ def permits(
     if not route.scopes <= granted:
         return Verdict.FORBIDDEN
     for name, accepted in route.claims:
-        value = claims.get(name)
-        values: Iterable[object] = (
-            cast("list[object]", value) if isinstance(value, list) else (value,)
-        )
-        if not any(_same(one, other) for one in values for other in accepted):
+        if not has_one_of(claims.get(name), accepted):
             return Verdict.FORBIDDEN
     if route.acr is not None and acr != route.acr:
         return Verdict.STEP_UP
     if route.max_age is not None and (age is None or age > route.max_age):
         return Verdict.STEP_UP
     return Verdict.OK
-
-
-def _same(one: object, other: object) -> bool:
-    """Whether two JSON values are the same: `true` is not 1."""
-    return isinstance(one, bool) is isinstance(other, bool) and one == other

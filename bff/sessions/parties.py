@@ -64,7 +64,7 @@ class Parties:
 
     def issuing(self, iss: object) -> list[Provider]:
         """Return those whose issuer this is: several, where we are registered more than once."""
-        return [party.provider for party in self if party.provider.issuer == iss]
+        return [party.provider for party in self if party.provider.named_by(iss) is not None]
 
     async def revoke(self, *sessions: Session | None) -> None:
         """Revoke what sessions held, each at its own provider; return after a second at most."""

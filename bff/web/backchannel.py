@@ -36,8 +36,8 @@ def router(service: Service) -> APIRouter:
         raw = once(await form_pairs(request), "logout_token").get("logout_token")
         if not raw:
             raise _refused("no_logout_token")
-        provider, token = await judge(service, raw)
-        await act_on(service, provider.issuer, token)
+        token = await judge(service, raw)
+        await act_on(service, token)
         return Response(None, 200, NO_STORE)
 
     if service.settings.frontchannel_logout:
@@ -46,10 +46,9 @@ def router(service: Service) -> APIRouter:
         async def frontchannel_logout(request: Request) -> Response:
             query = once(query_pairs(request), "iss", "sid")
             calling = service.parties.issuing(query.get("iss"))
-            if calling and query.get("sid"):
-                ended = await service.store.end_sid(
-                    calling[0].issuer, query["sid"], EndReason.FRONTCHANNEL
-                )
+            issuer = calling[0].named_by(query.get("iss")) if calling else None
+            if issuer is not None and query.get("sid"):
+                ended = await service.store.end_sid(issuer, query["sid"], EndReason.FRONTCHANNEL)
                 _log_ended(ended, EndReason.FRONTCHANNEL)
             else:
                 log.warning("logout.frontchannel_ignored")
@@ -61,7 +60,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def judge(service: Service, raw: str) -> tuple[Provider, LogoutToken]:
+async def judge(service: Service, raw: str) -> LogoutToken:
     """Return a logout token that one of our providers signed for us. Raises Problem.
 
     Who calls says who it is in the token itself; where we have several registrations with one
@@ -72,7 +71,7 @@ async def judge(service: Service, raw: str) -> tuple[Provider, LogoutToken]:
         policy = provider.registration.policy
         try:
             verified = await provider.verified(raw)
-            return provider, check_logout_token(verified, policy, service.clock())
+            return check_logout_token(verified, policy, service.clock())
         except BadTokenError as error:
             first = first or error
     raise _refused("unknown_issuer" if first is None else first.reason)
@@ -89,8 +88,9 @@ def candidates(service: Service, raw: str) -> list[Provider]:
         raise _refused(error.reason) from None
 
 
-async def act_on(service: Service, issuer: str, token: LogoutToken) -> None:
+async def act_on(service: Service, token: LogoutToken) -> None:
     """End what a logout token speaks of: by `sid` one provider session, else the user's all."""
+    issuer = token.iss
     if await service.logins.seen(issuer, token.jti):
         log.info("logout.backchannel_replayed")
         return

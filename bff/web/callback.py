@@ -251,7 +251,7 @@ def new_session(
     return Session(
         key=names.session_key(session_id),
         generation=0,
-        iss=provider.issuer,
+        iss=id_token.iss,
         sub=id_token.sub,
         sid=id_token.sid,
         claims=claims,

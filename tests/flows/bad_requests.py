@@ -15,7 +15,17 @@ EVERYTHING = {
     "BFF_FORWARD_AUTH_KEY": "a key for the reverse proxy of the tests",
 }
 QUERY = {
-    "/bff/login": ("return_to", "prompt", "login_hint", "acr_values", "max_age", "ui_locales"),
+    "/bff/login": (
+        "return_to",
+        "prompt",
+        "login_hint",
+        "acr_values",
+        "max_age",
+        "ui_locales",
+        "claims",
+        "silent",
+        "provider",
+    ),
     "/bff/callback": ("code", "state", "iss", "error", "error_description", "session_state"),
     "/bff/session": ("slide",),
     "/bff/logout": ("go",),

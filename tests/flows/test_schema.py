@@ -21,6 +21,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance
 
 from bff.pages import create_pages
+from bff.sessions.session import FIRST_PROVIDER
 from bff.settings import Settings
 from tests.flows.bad_requests import EVERYTHING, FORMS, QUERY
 from tests.support.site import Site, open_site
@@ -49,7 +50,10 @@ def description() -> dict[str, Any]:
         client_secret="hush",
         **{name.removeprefix("BFF_").lower(): value for name, value in EVERYTHING.items()},
     )
-    pages = create_pages(MagicMock(settings=settings))  # nothing is asked of it but its settings
+    party = MagicMock()
+    party.provider.registration.name = FIRST_PROVIDER
+    # Nothing is asked of it but its settings, and where the providers answer.
+    pages = create_pages(MagicMock(settings=settings, parties=[party]))
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # GET and HEAD as one
         raw: dict[str, Any] = pages.openapi()
     for path, methods in raw["paths"].items():

@@ -18,11 +18,12 @@ from tests.support.certificates import loopback_certificate
 from tests.support.fleet import Fleet, cookie_of, open_fleet
 from tests.support.keep_alive import cpu_seconds, resident
 from tests.support.processes import free_port
-from tests.support.raw_http import exchange, request
+from tests.support.raw_http import exchange, request, said
 from tests.support.raw_upstream import Peer, RawUpstream, raw_upstream
 from tests.support.raw_websocket import (
     BINARY,
     CLOSE,
+    KEY,
     MASK,
     PING,
     PONG,
@@ -248,6 +249,37 @@ async def test_frames_behind_the_upstreams_answer_are_not_lost(fleet: Fleet, por
         browser = await RawWebSocket.open(fleet.base_url, "/open")
         assert [(await browser.frame()).payload for _ in range(2)] == [b"first", b"second"]
         await browser.aclose()
+
+
+async def test_frames_behind_the_browsers_question_are_not_lost(fleet: Fleet, port: int) -> None:
+    """A client ought to wait for the answer; one that does not is understood all the same."""
+
+    async def listen(peer: Peer) -> None:
+        end = await RawWebSocket.accept(peer)
+        await end.send(TEXT, (await end.frame()).payload)
+        await peer.until_closed()
+
+    async with raw_upstream(listen, port=port):
+        early = encode(TEXT, b"early", mask=MASK).decode("latin-1")
+        browser = await RawWebSocket.open(fleet.base_url, "/open", behind=early)
+        assert (await browser.frame()).payload == b"early"
+        await browser.aclose()
+
+
+async def test_a_handshake_behind_a_request_opens_nothing(fleet: Fleet, port: int) -> None:
+    """Its answer would be taken for that of the request, which has none yet."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.head()
+        await peer.until_closed()
+
+    async with raw_upstream(slow, port=port) as upstream:
+        first = request("/open").replace(b"Connection: close\r\n", b"")
+        second = request(
+            "/open", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}"
+        ).replace(b"Connection: close", b"Connection: Upgrade")
+        assert await said(fleet.base_url, first + second) == b""
+        assert len(upstream.requests) <= 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from bff.key_file import make
 from bff.oidc import token_endpoint
 from bff.oidc.front_channel import outgoing
 from bff.oidc.mtls import ClientCertificate
-from bff.oidc.provider import Provider, Registration
+from bff.oidc.provider import Provider
+from bff.oidc.registration import Registration
 from bff.oidc.tokens import Policy
 from tests.interop.conftest import PROVIDER
 from tests.interop.test_story import environment, origin_of, session_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bff.oidc.provider import Provider, Registration
+from bff.oidc.provider import Provider
+from bff.oidc.registration import Registration
 from bff.oidc.tokens import Policy
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -70,9 +70,18 @@ class RawWebSocket:
 
     @classmethod
     async def open(
-        cls, base_url: str, target: str, *fields: str, cookie: str = "", key: str = KEY
+        cls,
+        base_url: str,
+        target: str,
+        *fields: str,
+        cookie: str = "",
+        key: str = KEY,
+        behind: str = "",
     ) -> Self:
-        """Shake hands as a browser's page does. Raises RefusedError."""
+        """Shake hands as a browser's page does. Raises RefusedError.
+
+        `behind` goes out in one piece with the head.
+        """
         parts = urlsplit(base_url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         lines = [
@@ -82,7 +91,7 @@ class RawWebSocket:
         ]  # fmt: skip
         opened = cls(reader, writer, client=True)
         try:
-            await opened.say("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            await opened.say("\r\n".join([*lines, "", behind]).encode("latin-1"))
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 101 "):
                 raise RefusedError(parse(head + await reader.read()))

@@ -158,3 +158,14 @@ def test_no_value_makes_two_lines_of_one() -> None:
     logs.configure("json", "info", stream)
     structlog.get_logger("bff.test").info("thing.happened", reason='a\n{"event": "forged"}\r')
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_no_query_of_a_websocket_is_logged() -> None:
+    """uvicorn's line for a handshake, which has the whole target, is left out; others are not."""
+    stream = io.StringIO()
+    for _ in range(2):
+        logs.configure("json", "info", stream)
+    logger = logging.getLogger("uvicorn.error")
+    logger.info('%s - "WebSocket %s" [accepted]', ("127.0.0.1", 1), "/live?ticket=secret")
+    logger.info("Started server process [%d]", 1)
+    assert [line["event"] for line in lines(stream)] == ["Started server process [1]"]

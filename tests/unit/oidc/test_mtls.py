@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bff.errors import ProviderUnavailableError
+from bff.key_file import make
 from bff.oidc import token_endpoint
 from bff.oidc.mtls import BadCertificateError, ClientCertificate
 from tests.support.certificates import client_certificate, loopback_certificate
@@ -118,3 +119,6 @@ async def test_it_is_published_where_it_must_be_known(
     certificate = ClientCertificate(*client_certificate(tmp_path))
     provider = make_provider(client_auth=method, client_secret=None, certificate=certificate)
     assert [("x5c" in jwk) for jwk in provider.published_keys()] == [True] * published
+    make(tmp_path / "keys.json", "ES256", None)
+    binding = make_provider(client_key_file=tmp_path / "keys.json", certificate=certificate)
+    assert not [jwk for jwk in binding.published_keys() if "x5c" in jwk], "it proves nothing here"

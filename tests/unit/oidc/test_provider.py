@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from bff.errors import ProviderUnavailableError
 from bff.oidc import metadata as metadata_module
 from bff.oidc import provider as provider_module
+from bff.oidc.cool_down import REFETCH_BURST, REFETCH_EVERY
 from bff.oidc.keys import BadTokenError, UnknownKeyError
-from bff.oidc.provider import REFETCH_BURST, REFETCH_EVERY, Provider
+from bff.oidc.provider import Provider
 from tests.support.clock import Clock
 from tests.support.jose import ec, ed25519, forge, jwk, rsa, sign
 from tests.support.our_side import CLIENT_SECRET, MakeProvider

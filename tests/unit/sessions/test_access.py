@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from bff.errors import StoreUnavailableError
 from bff.sessions import names
 from bff.sessions.access import Access
+from bff.sessions.cache import SessionCache
 from bff.sessions.cookies import session_cookie
 from bff.sessions.parties import Parties, Party
 from bff.sessions.session import Session
@@ -141,3 +142,45 @@ async def test_tokens_come_from_the_rooms_for_them(
     assert await access.fresh(session, force=True) is session
     assert stub.asked == [(session, False), (session, True)]
     assert await access.client_token() == "client-token"
+
+
+@pytest.fixture
+def kept(store: SessionStore, clock: Clock) -> SessionStore:
+    """The store, with a cache of opened records."""
+    store.cache = SessionCache(lambda: True, clock, max_age=10**6)
+    return store
+
+
+async def test_a_session_is_at_hand_once_it_was_opened(
+    access: Access, kept: SessionStore, clock: Clock, browser: tuple[Headers, Session]
+) -> None:
+    """Then it costs nothing to find, and using it is noted all the same."""
+    headers, session = browser
+    assert access.at_hand(headers) is None
+    assert await access.session(headers) == session
+    assert access.at_hand(headers) == session
+    clock.advance(61)
+    assert access.at_hand(headers) == replace(session, last_used_at=clock.now)
+    await access.aclose()
+    found = await kept.reload(session.key)
+    assert found is not None
+    assert found.last_used_at == clock.now
+
+
+async def test_what_needs_work_is_not_at_hand(
+    access: Access, kept: SessionStore, clock: Clock, browser: tuple[Headers, Session]
+) -> None:
+    """No cookie, a forged one, tokens to refresh, a session that ended or ran out of time."""
+    headers, session = browser
+    await access.session(headers)
+    forged = [(b"cookie", headers[0][1][:-1] + b"!")]
+    assert access.at_hand([]) is access.at_hand(forged) is access.at_hand(headers * 0) is None
+    clock.advance(241)  # 59 of 300 seconds are left
+    assert access.at_hand(headers) is None
+    clock.advance(-241)
+    assert access.at_hand(headers) == session
+    clock.advance(1800)
+    assert access.at_hand(headers) is None
+    clock.advance(-1800)
+    await kept.end(session.key, EndReason.LOGOUT)
+    assert access.at_hand(headers) is None
