@@ -62,7 +62,24 @@ def _later_faults(settings: Settings) -> list[Fault]:
     faults += client_faults(settings)
     for name, client in settings.providers.items():
         faults += client_faults(client, f"{PREFIX}PROVIDERS__{name.upper()}__")
-    return faults
+    return faults + _shared_issuers(settings)
+
+
+def _shared_issuers(settings: Settings) -> list[Fault]:
+    """Return a fault where users of a provider without ID tokens could be taken for another's.
+
+    People are known by issuer and subject, and there the issuer is a name of our own choice.
+    """
+    clients = (settings, *settings.providers.values())
+    plain = {client.issuer for client in clients if client.oauth2_without_id_token is not None}
+    every = [client.issuer for client in clients]
+    return [
+        Fault(
+            "BFF_PROVIDERS", f"{issuer} must be the issuer of one provider only", '{"github": ...}'
+        )
+        for issuer in sorted(plain)
+        if every.count(issuer) > 1
+    ]
 
 
 def report(error: ConfigurationError) -> str:

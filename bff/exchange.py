@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from uvicorn._types import HTTPScope
     from uvicorn.protocols.http.flow_control import FlowControl
 
+WHOLE = "whole"  # set in a request's state: all of its answer comes at once
 _FRAMING = frozenset({b"content-length: ", b"transfer-encoding: ", b"connection: "})
 _BODILESS = frozenset({204, 304})
 _LINE_END = b"\r\n"
@@ -93,7 +94,8 @@ class Exchange(RequestResponseCycle):
             self._head = self._encode(message["status"], message.get("headers", ()))
             self.response_started = True
             self.waiting_for_100_continue = False
-            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+            if WHOLE not in self.scope["state"]:
+                self._flushing = asyncio.get_running_loop().call_soon(self._flush)
         elif self.response_complete or kind != "http.response.body":
             raise RuntimeError(f"{kind} cannot come at this point of an answer")
         else:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bff.configuration import registrations_of
+from bff.issuers import ANY_TENANT, known_issuers
 from bff.oidc.provider import Provider
 from bff.sessions.directory import Directory
 from bff.sessions.embedded import EmbeddedRedis, data_dir, kept_secret
@@ -40,11 +41,17 @@ class Office:
     directory: Directory
     revokers: Mapping[str, Revoker]
 
-    @property
-    def issuers(self) -> list[str]:
-        """The issuers of all providers, each once."""
+    async def issuers(self, sub: str) -> list[str]:
+        """Return the issuers that may know a user, each once.
+
+        Of a provider with any tenant (BFF_TENANTS) these are the ones of the user's sessions.
+        """
         clients = (self.settings, *self.settings.providers.values())
-        return list(dict.fromkeys(client.issuer for client in clients))
+        found = [one for client in clients for one in known_issuers(client.issuer, client.tenants)]
+        if any(ANY_TENANT in client.tenants for client in clients):
+            everybody = self.directory.everybody()
+            found += [session.iss async for session in everybody if session.sub == sub]
+        return list(dict.fromkeys(found))
 
     async def revoke(self, ended: Sequence[Session]) -> None:
         """Begin to revoke what ended sessions held, each at its own provider."""
@@ -83,7 +90,7 @@ async def office(settings: Settings) -> AsyncGenerator[Office]:
 async def chosen(at: Office, sub: str | None) -> list[Session]:
     """Return the sessions of a user, or everybody's, the newest first."""
     if sub is not None:
-        of_user = [await at.directory.of_user(issuer, sub) for issuer in at.issuers]
+        of_user = [await at.directory.of_user(issuer, sub) for issuer in await at.issuers(sub)]
         return [session for sessions in of_user for session in sessions]
     found = [session async for session in at.directory.everybody()]
     return sorted(found, key=lambda session: session.created_at, reverse=True)
@@ -126,7 +133,7 @@ async def end(settings: Settings, display_id: str | None, sub: str | None, *, as
         if sub is not None:
             ended = [
                 session
-                for issuer in at.issuers
+                for issuer in await at.issuers(sub)
                 for session in await at.store.end_sub(issuer, sub, FOR_EVER, reason)
             ]
         else:

@@ -17,6 +17,8 @@ from bff.values import is_loopback, parse_json, parse_url, strings
 PLACEHOLDERS = frozenset({"client_id", "post_logout_redirect_uri", "id_token", "state", "sid"})
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
 
+OF_ID_TOKENS = frozenset({"iss", "sid", "acr", "amr", "auth_time", "session_expiry"})
+
 Accepted = tuple[str | int | float | bool, ...]
 
 
@@ -112,8 +114,14 @@ def parse_plain_oauth2(value: object) -> PlainOAuth2 | None:
         isinstance(one, str) for one in cast("list[object]", claims)
     ):
         raise ValueError("claims must be a list of names")
+    if taken := sorted(OF_ID_TOKENS & frozenset(cast("list[str]", claims))):
+        raise ValueError(f"claims may not have {taken[0]}: only an ID token says that")
     return PlainOAuth2(
-        *(given[name] for name in ENDPOINTS), given["subject"], tuple(cast("list[str]", claims))
+        given["authorization_endpoint"],
+        given["token_endpoint"],
+        given["userinfo_endpoint"],
+        given["subject"],
+        tuple(cast("list[str]", claims)),
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from bff.doctor.agreement import agreement_findings
 from bff.doctor.findings import Finding, Grade
+from bff.doctor.peculiar import peculiar_findings
 from bff.doctor.tls import examine_tls
 from bff.doctor.trial import try_client
 from bff.errors import ProviderUnavailableError
 from bff.oidc.json import BadJsonError, is_array, parse_object
 from bff.oidc.keys import KEY_TYPE, import_keys
-from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url, judge_metadata
+from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url
 from bff.oidc.provider import Provider
 from bff.oidc.registration import Registration
 
@@ -33,6 +34,13 @@ async def examine_provider(registration: Registration, redirect_uri: str) -> lis
 
 async def _examine(provider: Provider, redirect_uri: str) -> list[Finding]:
     issuer = provider.issuer
+    if provider.registration.oauth2_without_id_token is not None:
+        metadata = await provider.metadata()
+        return [
+            await examine_tls(metadata.token_endpoint),
+            await try_client(provider, metadata, redirect_uri),
+            *peculiar_findings(provider.registration),
+        ]
     tls = await examine_tls(discovery_url(issuer))
     if tls.grade is Grade.FAULT:
         return [tls]
@@ -40,9 +48,7 @@ async def _examine(provider: Provider, redirect_uri: str) -> list[Finding]:
     try:
         response = await provider.client.get(discovery_url(issuer))
         document = parse_object(response.content)
-        metadata = judge_metadata(
-            document, issuer, mtls=provider.registration.certificate is not None
-        )
+        metadata = provider.judged(document)
     except ProviderUnavailableError as error:
         advice = f"is {issuer} right, and reachable from here?"
         return [Finding(Grade.FAULT, "discovery", f"cannot be reached ({error.reason})", advice)]
@@ -60,6 +66,7 @@ async def _examine(provider: Provider, redirect_uri: str) -> list[Finding]:
         await try_client(provider, metadata, redirect_uri),
         *agreement_findings(provider, metadata, document, time.time()),
         *feature_findings(provider.registration, metadata, document),
+        *peculiar_findings(provider.registration),
     ]
 
 

@@ -17,7 +17,7 @@ import httpx2
 from bff.doctor.findings import Finding, Grade
 from bff.errors import ProviderUnavailableError
 from bff.oidc.authorization import Options, Secrets, authorization_parameters, repeated
-from bff.oidc.grants import KNOWN_ERRORS
+from bff.oidc.grants import KNOWN_ERRORS, SAME_ERROR
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.metadata import Metadata
 from bff.oidc.provider import Provider
@@ -111,6 +111,7 @@ def _error(response: httpx2.Response) -> str | None:
     except BadJsonError:
         return None
     error = answer.get("error")
-    if error is None:
-        return None
+    if not isinstance(error, str):
+        return None if error is None else "another error"
+    error = SAME_ERROR.get(error, error)
     return error if error in PUSHED_ERRORS else "another error"

@@ -143,11 +143,13 @@ def authorization_parameters(
     response_mode: str = "query",
     extra: Mapping[str, str] | None = None,
     resources: Sequence[str] = (),
+    dpop_jkt: str | None = None,
 ) -> dict[str, str]:
     """Return the parameters of an authorization request; fixed extras never displace ours.
 
     `resources` are those for which tokens will be asked (RFC 8707 2.1). They are one parameter
     here, with spaces between them, and `repeated` takes them apart where they are written.
+    `dpop_jkt` is the thumbprint of the key that code and tokens are to be bound to (RFC 9449 10).
     """
     # Authlib has no types.
     s256: Callable[[str], str] = rfc7636.create_s256_code_challenge  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -159,6 +161,7 @@ def authorization_parameters(
         "acr_values": options.acr_values,
         "max_age": None if options.max_age is None else str(options.max_age),
         "ui_locales": options.ui_locales,
+        "dpop_jkt": dpop_jkt,
         "claims": None if options.claims is None else options.claims.text,
         "resource": " ".join(dict.fromkeys([*fixed.get("resource", "").split(), *resources]))
         or None,

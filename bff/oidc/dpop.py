@@ -2,7 +2,9 @@
 
 Rules: ES256 alone, a key a session; `htu` is the URL without query and fragment; `ath` whenever an
 access token goes with the proof; a fresh `jti` each time; the nonce that the one who is asked gave
-last, for each origin its own, so that the provider's and an upstream's are never mixed up.
+last, for each origin its own, so that the provider's and an upstream's are never mixed up. Where an
+answer demands a nonce, the request is proven again with the one of that answer, and not with what
+others may have been given meanwhile: some nonces are good once.
 
 Source: RFC 9449 sections 4.2 (proof), 7.1 (with a token), 8 and 9 (nonces), RFC 7638 (thumbprint).
 """
@@ -12,6 +14,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
@@ -35,13 +39,35 @@ class ProofKey:
 
     def __init__(self, secret: bytes) -> None:
         self.secret = secret
-        self._key = ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same key."""
+        return isinstance(other, ProofKey) and other.secret == self.secret
+
+    def __hash__(self) -> int:
+        """Return the same for the same key."""
+        return hash(self.secret)
 
     @classmethod
     def generate(cls) -> ProofKey:
         """Return a new key."""
         key = ec.generate_private_key(ec.SECP256R1())
         return cls(key.private_numbers().private_value.to_bytes(SIZE, "big"))
+
+    @classmethod
+    def parse(cls, text: str) -> ProofKey:
+        """Return the key of which `text` was kept."""
+        return cls(base64.urlsafe_b64decode(text + "="))
+
+    @property
+    def text(self) -> str:
+        """What is kept of it, as base64url: to be sealed."""
+        return _base64(self.secret)
+
+    @cached_property
+    def _key(self) -> ec.EllipticCurvePrivateKey:
+        # Derived when it is first needed: not every reading of a session signs something.
+        return ec.derive_private_key(int.from_bytes(self.secret, "big"), ec.SECP256R1())
 
     @cached_property
     def jwk(self) -> dict[str, str]:
@@ -93,40 +119,63 @@ class Nonces:
         """Return the nonce to use at a URL, if its origin ever gave one."""
         return self._last.get(_origin(url))
 
-    def note(self, url: str, nonce: str | None) -> bool:
-        """Keep what an answer's `DPoP-Nonce` field says; whether it is new and can be used."""
+    def note(self, url: str, nonce: str | None) -> str | None:
+        """Keep what an answer's `DPoP-Nonce` field says; return it where it can be used."""
         if nonce is None or not 0 < len(nonce) <= MAX_NONCE or not _NQCHAR.issuperset(nonce):
-            return False
+            return None
         origin = _origin(url)
-        known = self._last.get(origin)
         self._last[origin] = nonce
         self._last.move_to_end(origin)
         if len(self._last) > MAX_ORIGINS:
             self._last.popitem(last=False)
-        return nonce != known
+        return nonce
 
 
 class Prover:
-    """Makes proofs with one key: for a request, with the right nonce, now."""
+    """Proves one request, and proves it anew when it is sent again."""
 
     def __init__(
-        self, key: ProofKey, nonces: Nonces, clock: Callable[[], float], jti: Callable[[], str]
+        self,
+        key: ProofKey,
+        nonces: Nonces,
+        method: str,
+        access_token: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        jti: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
-        self.key = key
-        self.nonces = nonces
+        self._key = key
+        self._nonces = nonces
+        self._method = method
+        self._access_token = access_token
         self._clock = clock
         self._jti = jti
+        self._url = ""
+        self._used: str | None = None
+        self._given: tuple[str, str] | None = None
 
-    def proof(self, method: str, url: str, access_token: str | None = None) -> str:
-        """Return the value of the `DPoP` field for one request."""
-        return self.key.proof(
-            method,
+    def proof(self, url: str) -> str:
+        """Return the value of the `DPoP` field for sending the request to `url`, once."""
+        self._url = url
+        self._used = self._nonces.of(url)
+        if self._given is not None and self._given[0] == _origin(url):
+            self._used = self._given[1]
+        return self._key.proof(
+            self._method,
             url,
             now=self._clock(),
             jti=self._jti(),
-            access_token=access_token,
-            nonce=self.nonces.of(url),
+            access_token=self._access_token,
+            nonce=self._used,
         )
+
+    def heard(self, nonce: str | None) -> bool:
+        """Keep the `DPoP-Nonce` of the answer; whether it is another one than was used."""
+        given = self._nonces.note(self._url, nonce)
+        if given is None or given == self._used:
+            return False
+        self._given = (_origin(self._url), given)
+        return True
 
 
 def target_of(url: str) -> str:

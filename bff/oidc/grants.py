@@ -7,13 +7,20 @@ that the provider is not well.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.json import BadJsonError, parse_object
 
 MAX_LIFETIME = 315_360_000
+USE_NONCE = "use_dpop_nonce"
 BUSY = frozenset({408, 425, 429})
+# GitHub has words of its own for errors that RFC 6749 5.2 names.
+SAME_ERROR = {
+    "bad_verification_code": "invalid_grant",
+    "bad_refresh_token": "invalid_grant",
+    "incorrect_client_credentials": "invalid_client",
+}
 TEMPORARY = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
 KNOWN_ERRORS = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "access_denied",
@@ -52,8 +59,8 @@ class Grant:
     issued_token_type: str | None = None
 
 
-def judge_answer(status: int, body: bytes) -> Grant:
-    """Return the grant in a token endpoint's answer.
+def judge_answer(status: int, body: bytes, *, bound: bool = False) -> Grant:
+    """Return the grant in a token endpoint's answer; `bound`: its tokens must be so to our key.
 
     Raises InvalidGrantError, RefusedError, or ProviderUnavailableError where the answer is none.
     """
@@ -66,6 +73,7 @@ def judge_answer(status: int, body: bytes) -> Grant:
     error = answer.get("error")
     if error is not None and not isinstance(error, str):
         error = "malformed"
+    error = SAME_ERROR.get(error or "", error)
     if error == "invalid_grant":
         raise InvalidGrantError
     if error in TEMPORARY:
@@ -77,7 +85,10 @@ def judge_answer(status: int, body: bytes) -> Grant:
     access_token, token_type = answer.get("access_token"), answer.get("token_type")
     if not _is_token(access_token):
         raise RefusedError("no_access_token")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+    kind = token_type.lower() if isinstance(token_type, str) else None
+    if bound and kind == "bearer":
+        raise RefusedError("token_not_bound")
+    if kind != ("dpop" if bound else "bearer"):
         raise RefusedError("token_type")
     refresh_token, id_token = answer.get("refresh_token"), answer.get("id_token")
     if refresh_token is not None and (not isinstance(refresh_token, str) or not refresh_token):
@@ -93,6 +104,24 @@ def judge_answer(status: int, body: bytes) -> Grant:
         scope=frozenset(scope.split()) if isinstance(scope, str) else None,
         issued_token_type=issued if isinstance(issued, str) else None,
     )
+
+
+def demands_nonce(status: int, body: bytes) -> bool:
+    """Whether a token endpoint's answer asks for a proof with its nonce (RFC 9449 8)."""
+    if status not in {400, 401}:
+        return False
+    try:
+        return parse_object(body).get("error") == USE_NONCE
+    except BadJsonError:
+        return False
+
+
+def plain_grant(grant: Grant) -> Grant:
+    """Return a grant of a provider without ID tokens; some put commas between scopes."""
+    scope = grant.scope
+    if scope is not None:
+        scope = frozenset(name for given in scope for name in given.split(",") if name)
+    return replace(grant, id_token=None, scope=scope)
 
 
 def _is_token(value: object) -> bool:

@@ -88,11 +88,16 @@ class ProviderClient:
         return await self._answer(self._client.get(url, headers=headers, auth=None))
 
     async def post(
-        self, url: str, form: Mapping[str, str | list[str]], method: str
+        self,
+        url: str,
+        form: Mapping[str, str | list[str]],
+        method: str,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """POST a form with client authentication `method`."""
+        """POST a form with client authentication `method`; each call makes its own assertion."""
         auth = self._client.client_auth(method)
-        return await self._answer(self._client.post(url, data=dict(form), auth=auth))
+        sent = self._client.post(url, data=dict(form), auth=auth, headers=headers)
+        return await self._answer(sent)
 
     async def aclose(self) -> None:
         """Close every connection."""

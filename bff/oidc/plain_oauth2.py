@@ -10,11 +10,10 @@ tell us that somebody signed out there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.authorization import BadOptionError, Options
-from bff.oidc.grants import BUSY, Grant
+from bff.oidc.grants import BUSY
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import BadTokenError
 from bff.oidc.provider import Provider
@@ -38,14 +37,6 @@ def check_askable(options: Options) -> None:
             raise BadOptionError(name)
     if options.silent:
         raise BadOptionError("silent")
-
-
-def plain_grant(grant: Grant) -> Grant:
-    """Return a grant as such providers mean it: no ID token, scopes with commas between them."""
-    scope = grant.scope
-    if scope is not None:
-        scope = frozenset(name for given in scope for name in given.split(",") if name)
-    return replace(grant, id_token=None, scope=scope)
 
 
 async def identify(

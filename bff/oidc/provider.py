@@ -21,6 +21,7 @@ from bff.oidc.client_auth import PLAIN_METHODS, assertion, choose_method, raw_ba
 from bff.oidc.client_keys import ClientKeys, SigningKey, load_keys
 from bff.oidc.cool_down import Refetches
 from bff.oidc.decryption import decrypt, is_encrypted
+from bff.oidc.dpop import Nonces
 from bff.oidc.http import ProviderClient
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import (
@@ -68,6 +69,8 @@ class Provider:
             self.client.register(name, hook)
         if registration.raw_basic_auth:
             self.client.register("client_secret_basic", raw_basic)
+        # What its two servers gave us last, kept apart: RFC 9449 8 (tokens) and 9 (userinfo).
+        self.nonces, self.resource_nonces = Nonces(), Nonces()
         self.keys = ClientKeys()
         if registration.client_key_file is not None:
             self.keys = load_keys(registration.client_key_file)

@@ -15,7 +15,8 @@ from bff.provider_values import PlainOAuth2
 class Registration:
     """What the provider and we agreed on: the settings that concern one provider.
 
-    `resources` are those for which routes want their own tokens (RFC 8707).
+    `resources` are those for which routes want their own tokens (RFC 8707). With `dpop` tokens are
+    bound to a key of ours (RFC 9449).
     """
 
     issuer: str
@@ -35,6 +36,7 @@ class Registration:
     name: str = "default"
     label: str = ""
     resources: tuple[str, ...] = ()
+    dpop: bool = False
     end_session_endpoint: str | None = None
     logout_params: Mapping[str, str] | None = None
     oauth2_without_id_token: PlainOAuth2 | None = None

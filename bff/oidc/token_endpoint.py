@@ -1,7 +1,9 @@
 """The calls to the provider that carry our client authentication, and the userinfo call.
 
 Each raises ProviderUnavailableError where there is no usable answer; what a refusal means is in
-`bff.oidc.grants`.
+`bff.oidc.grants`. With a `key` the tokens are bound to it, and every request carries a proof of it;
+where the provider demands a nonce of its own, a request is sent once more, with a fresh proof and a
+fresh client assertion (RFC 9449 5 and 8).
 """
 
 from __future__ import annotations
@@ -9,9 +11,20 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
+import httpx2
+
 from bff.errors import ProviderUnavailableError
 from bff.oidc.authorization import repeated
-from bff.oidc.grants import BUSY, KNOWN_ERRORS, Grant, RefusedError, judge_answer
+from bff.oidc.dpop import ProofKey, Prover
+from bff.oidc.grants import (
+    BUSY,
+    KNOWN_ERRORS,
+    Grant,
+    RefusedError,
+    demands_nonce,
+    judge_answer,
+    plain_grant,
+)
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import BadTokenError
 from bff.oidc.provider import Provider
@@ -23,7 +36,13 @@ EXCHANGED = frozenset({ISSUED_ACCESS, "urn:ietf:params:oauth:token-type:jwt"})
 PUSH_ERRORS = KNOWN_ERRORS | {"invalid_redirect_uri", "invalid_request_object"}
 
 
-async def exchange(provider: Provider, code: str, code_verifier: str, redirect_uri: str) -> Grant:
+async def exchange(
+    provider: Provider,
+    code: str,
+    code_verifier: str,
+    redirect_uri: str,
+    key: ProofKey | None = None,
+) -> Grant:
     """Redeem an authorization code (RFC 6749 4.1.3, RFC 7636 4.5)."""
     return await _grant(
         provider,
@@ -33,10 +52,16 @@ async def exchange(provider: Provider, code: str, code_verifier: str, redirect_u
             "redirect_uri": redirect_uri,
             "code_verifier": code_verifier,
         },
+        key,
     )
 
 
-async def refresh(provider: Provider, refresh_token: str, resource: str | None = None) -> Grant:
+async def refresh(
+    provider: Provider,
+    refresh_token: str,
+    resource: str | None = None,
+    key: ProofKey | None = None,
+) -> Grant:
     """Redeem a refresh token (RFC 6749 6). The scope stays as it was granted.
 
     With `resource` the access token is for that one alone (RFC 8707 2.2).
@@ -44,10 +69,12 @@ async def refresh(provider: Provider, refresh_token: str, resource: str | None =
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     if resource is not None:
         form["resource"] = resource
-    return await _grant(provider, form)
+    return await _grant(provider, form, key)
 
 
-async def exchange_token(provider: Provider, access_token: str, target: TokenTarget) -> Grant:
+async def exchange_token(
+    provider: Provider, access_token: str, target: TokenTarget, key: ProofKey | None = None
+) -> Grant:
     """Exchange the session's access token for one for another target (RFC 8693 2).
 
     Raises RefusedError also for an answer with a token of another kind than an access token.
@@ -62,18 +89,21 @@ async def exchange_token(provider: Provider, access_token: str, target: TokenTar
             "requested_token_type": ISSUED_ACCESS,
             **{name: value for name, value in asked.items() if value is not None},
         },
+        key,
     )
     if grant.issued_token_type not in EXCHANGED:
         raise RefusedError("issued_token_type")
     return grant
 
 
-async def client_credentials(provider: Provider, scope: str) -> Grant:
+async def client_credentials(
+    provider: Provider, scope: str, key: ProofKey | None = None
+) -> Grant:
     """Get a token for the service itself (RFC 6749 4.4)."""
     form = {"grant_type": "client_credentials"}
     if scope:
         form["scope"] = scope
-    return await _grant(provider, form)
+    return await _grant(provider, form, key)
 
 
 async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) -> str:
@@ -81,6 +111,7 @@ async def push(provider: Provider, endpoint: str, parameters: dict[str, str]) ->
     metadata = await provider.metadata()
     method = provider.client_auth_method(metadata)
     response = await provider.client.post(endpoint, repeated(parameters), method)
+    provider.nonces.note(endpoint, response.headers.get("dpop-nonce"))
     if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
         raise ProviderUnavailableError(f"par_{response.status_code}")
     try:
@@ -116,13 +147,13 @@ async def revoke(provider: Provider, token: str, hint: str) -> None:
 
 
 async def userinfo(
-    provider: Provider, endpoint: str, access_token: str, sub: str
+    provider: Provider, endpoint: str, access_token: str, sub: str, key: ProofKey | None = None
 ) -> dict[str, Any]:
     """Return the claims of the userinfo answer (OIDC Core 5.3); its `sub` must be `sub`.
 
     Raises BadTokenError where the answer is not about this user, or says nothing.
     """
-    response = await provider.client.get(endpoint, {"Authorization": f"Bearer {access_token}"})
+    response = await _ask_userinfo(provider, endpoint, access_token, key)
     if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
         raise ProviderUnavailableError(f"userinfo_{response.status_code}")
     if response.status_code != 200:  # noqa: PLR2004
@@ -148,8 +179,34 @@ async def userinfo(
     return claims
 
 
-async def _grant(provider: Provider, form: dict[str, str]) -> Grant:
+async def _ask_userinfo(
+    provider: Provider, endpoint: str, access_token: str, key: ProofKey | None
+) -> httpx2.Response:
+    if key is None:
+        return await provider.client.get(endpoint, {"Authorization": f"Bearer {access_token}"})
+    prover = Prover(key, provider.resource_nonces, "GET", access_token)
+    for _ in range(2):
+        fields = {"Authorization": f"DPoP {access_token}", "DPoP": prover.proof(endpoint)}
+        response = await provider.client.get(endpoint, fields)
+        another = prover.heard(response.headers.get("dpop-nonce"))
+        if not another or response.status_code != 401:  # noqa: PLR2004
+            break
+    return response
+
+
+async def _grant(provider: Provider, form: dict[str, str], key: ProofKey | None) -> Grant:
     metadata = await provider.metadata()
     method = provider.client_auth_method(metadata)
-    response = await provider.client.post(metadata.token_endpoint, form, method)
-    return judge_answer(response.status_code, response.content)
+    endpoint = metadata.token_endpoint
+    if key is None:
+        response = await provider.client.post(endpoint, form, method)
+    else:
+        prover = Prover(key, provider.nonces, "POST")
+        for _ in range(2):
+            proof = {"DPoP": prover.proof(endpoint)}
+            response = await provider.client.post(endpoint, form, method, proof)
+            another = prover.heard(response.headers.get("dpop-nonce"))
+            if not another or not demands_nonce(response.status_code, response.content):
+                break
+    grant = judge_answer(response.status_code, response.content, bound=key is not None)
+    return grant if provider.registration.oauth2_without_id_token is None else plain_grant(grant)

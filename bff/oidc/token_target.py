@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 MAX_LENGTH = 512
@@ -17,19 +17,23 @@ MAX_LENGTH = 512
 
 @dataclass(frozen=True, slots=True)
 class TokenTarget:
-    """What a token is asked for. Without `exchange` only `resource` is there."""
+    """What a token is asked for. Without `exchange` only `resource` is there.
+
+    `name` is short, the same in every worker, and under it the token is kept.
+    """
 
     exchange: bool = False
     resource: str | None = None
     audience: str | None = None
     scope: str | None = None
+    name: str = field(init=False, compare=False, default="")
 
-    @property
-    def name(self) -> str:
-        """A short name for it, under which its token is kept: the same in every worker."""
+    def __post_init__(self) -> None:
+        """Make the name, which is needed for every request."""
         parts = (str(self.exchange), self.resource, self.audience, self.scope)
         encoded = "\n".join("" if part is None else part for part in parts)
-        return hashlib.sha256(encoded.encode()).hexdigest()[:16]
+        name = hashlib.sha256(encoded.encode()).hexdigest()[:16]
+        object.__setattr__(self, "name", name)
 
 
 def resources(targets: Iterable[TokenTarget]) -> tuple[str, ...]:

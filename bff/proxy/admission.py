@@ -73,6 +73,8 @@ class Admission:
             if route.auth == "user" or route.restricted:
                 raise Problem(Code.UNAUTHENTICATED, "no_session", login_url=LOGIN_URL)
             return Grant(None, None)
+        if route.token is None:
+            return self._granted_own(route, session)
         return await self._granted(route, session)
 
     async def renew(self, route: Route, session: Session) -> Grant:
@@ -101,14 +103,18 @@ class Admission:
 
     async def _granted(self, route: Route, session: Session, *, force: bool = False) -> Grant:
         if route.token is None:
-            self._judge(route, session, session.tokens.scope)
-            return Grant(session, b"Bearer " + session.tokens.access_token.encode("ascii"))
+            return self._granted_own(route, session)
         self._judge(route, session, route.scopes)
         token = await self._access.upstream_token(session, route.token, force=force)
         if token is None:
             raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL)
         self._judge(route, session, token.scope)
         return Grant(session, b"Bearer " + token.access_token.encode("ascii"))
+
+    def _granted_own(self, route: Route, session: Session) -> Grant:
+        """Return the grant with the session's own access token. Raises Problem."""
+        self._judge(route, session, session.tokens.scope)
+        return Grant(session, b"Bearer " + session.tokens.access_token.encode("ascii"))
 
     def _judge(self, route: Route, session: Session, granted: frozenset[str]) -> None:
         if not route.restricted:

@@ -19,6 +19,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from bff.errors import Code, Problem, ProviderUnavailableError
+from bff.exchange import WHOLE
 from bff.proxy.admission import LOGIN_URL, Admission, Grant
 from bff.proxy.browser import Browser
 from bff.proxy.caller import Callers
@@ -175,12 +176,17 @@ class HttpProxy:
             own_cookies=self._own_cookies,
             let=route.pass_response_headers,
         )
-        if not response.complete and _streams_events(fields):
-            scope["state"][ENDLESS] = True
         start = {"type": "http.response.start", "status": response.status, "headers": fields}
+        if response.complete:
+            scope["state"][WHOLE] = True
+            await send(start)
+            await send({"type": "http.response.body", "body": response.rest()})
+            return
+        if _streams_events(fields):
+            scope["state"][ENDLESS] = True
         await send(start)
         while True:
-            # An answer that is whole goes out in one piece, without asking for its end.
+            # The end is not asked for where it came with the piece.
             piece = await response.read()
             more = not response.complete
             await send({"type": "http.response.body", "body": piece, "more_body": more})

@@ -62,6 +62,13 @@ class UpstreamResponse:
             raise self._error
         return b""
 
+    def rest(self) -> bytes:
+        """Return all that is left of a body that is here to its end."""
+        whole = b"".join(self._chunks) if len(self._chunks) != 1 else self._chunks[0]
+        self._chunks = []
+        self._size = 0
+        return whole
+
     def __aiter__(self) -> Self:
         """Iterate over the body."""
         return self

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bff.oidc.dpop import ProofKey
 from bff.oidc.token_target import TokenTarget
 from bff.sessions import names
 from bff.sessions.client_token import ClientToken
 from bff.sessions.cookies import Cookie
 from bff.sessions.parties import Parties
-from bff.sessions.session import Session, UpstreamToken
+from bff.sessions.session import Session
 from bff.sessions.store import SessionStore
 from bff.sessions.touches import Touches
 
@@ -71,16 +72,21 @@ class Access:
         """Return the session with a usable access token; None where it has none any more."""
         return await self._parties.of(session).refresher.fresh(session, force=force)
 
-    async def upstream_token(
+    async def fresh_for(
         self, session: Session, target: TokenTarget, *, force: bool = False
-    ) -> UpstreamToken | None:
-        """Return the session's token for one upstream alone; None where the session has ended."""
+    ) -> Session | None:
+        """Return the session with a token for one upstream alone; None where it has ended."""
         party = self._parties.of(session)
-        return await party.upstream_tokens.get(session, target, force=force)
+        return await party.upstream_tokens.fresh(session, target, force=force)
 
     async def client_token(self) -> str:
         """Return the service's own access token, for routes with `auth: client`."""
         return await self._client_token.get()
+
+    @property
+    def client_proof_key(self) -> ProofKey | None:
+        """The key that `client_token` is bound to."""
+        return self._client_token.proof_key
 
     async def aclose(self) -> None:
         """Write down the uses of sessions that are not written yet."""

@@ -1,6 +1,7 @@
 """The service's own access token, for routes with `auth: client` (RFC 6749 4.4).
 
-Kept in memory by each worker, never in Redis: losing it costs one request to the provider.
+Kept in memory by each worker, never in Redis: losing it costs one request to the provider. Where
+tokens are bound to a key (RFC 9449), each worker has its own, which is never kept anywhere.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import structlog
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc import token_endpoint
+from bff.oidc.dpop import ProofKey
 from bff.oidc.grants import RefusedError
 from bff.oidc.provider import Provider
 from bff.sessions.session import Tokens
@@ -26,6 +28,7 @@ class ClientToken:
 
     def __init__(self, provider: Provider, clock: Callable[[], float]) -> None:
         self._provider = provider
+        self.proof_key = ProofKey.generate() if provider.registration.dpop else None
         self._clock = clock
         self._tokens: Tokens | None = None
         self._fetching = asyncio.Lock()
@@ -55,7 +58,7 @@ class ClientToken:
 
     async def _fetch(self) -> Tokens:
         try:
-            grant = await token_endpoint.client_credentials(self._provider, "")
+            grant = await token_endpoint.client_credentials(self._provider, "", self.proof_key)
         except RefusedError as error:
             raise ProviderUnavailableError(error.reason) from None
         return Tokens.granted(

@@ -38,6 +38,7 @@ class Login:
     site, where a Strict cookie is not sent.
     `started_at` is when it was kept, in seconds since the epoch by the clock of Redis: the one
     clock that all workers share, so that it can be compared with the time of a logout.
+    `proof_key` is what is kept of the key that its tokens are to be bound to (RFC 9449).
     """
 
     iss: str
@@ -52,6 +53,7 @@ class Login:
     silent: bool = False
     provider: str = FIRST_PROVIDER
     started_at: float = 0.0
+    proof_key: str | None = None
 
     def dump(self) -> bytes:
         """Return the login as bytes to seal, without what is as usual."""

@@ -180,7 +180,7 @@ class Refresher:
         assert session.tokens.refresh_token is not None
         try:
             grant = await token_endpoint.refresh(
-                self._provider, session.tokens.refresh_token, resource
+                self._provider, session.tokens.refresh_token, resource, session.proof_key
             )
             grant = await self._judged(session, grant)
         except InvalidGrantError:

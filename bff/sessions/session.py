@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from bff.oidc.dpop import ProofKey
 from bff.sessions.device import Device
 from bff.sessions.packing import pack, unpack
 
@@ -100,7 +101,8 @@ class Session:
     userinfo answer. `sid` is the session at the provider, where it names one. `upstream_tokens` are
     for routes that want their own, by the name of what they were asked for. `provider` is the
     name, in our configuration, of the one that signed the user in; `session_state` what it says of
-    its own session, where a page can watch that (OIDC Session Management 1.0, 2).
+    its own session, where a page can watch that (OIDC Session Management 1.0, 2). `proof_key` is
+    the key that all its tokens are bound to; None where they are bearer tokens (RFC 9449).
     """
 
     key: str
@@ -117,6 +119,7 @@ class Session:
     upstream_tokens: Mapping[str, UpstreamToken] = field(default_factory=dict[str, UpstreamToken])
     provider: str = FIRST_PROVIDER
     session_state: str | None = None
+    proof_key: ProofKey | None = None
 
     @property
     def display_id(self) -> str:
@@ -174,6 +177,8 @@ class Session:
             unusual["provider"] = self.provider
         if self.session_state is not None:
             unusual["session_state"] = self.session_state
+        if self.proof_key is not None:
+            unusual["proof_key"] = self.proof_key.text
         if unusual:
             facts.append(unusual)
         written = json.dumps(facts, separators=(",", ":")).encode()
@@ -193,6 +198,7 @@ class Session:
                 unusual.get("upstream_tokens", ()), others, strict=True
             )
         }
+        proof_key: str | None = unusual.get("proof_key")
         tokens = Tokens(
             access or "", obtained_at, expires_at, refresh, id_token or "", frozenset(scope.split())
         )
@@ -211,6 +217,7 @@ class Session:
             upstream_tokens,
             unusual.get("provider", FIRST_PROVIDER),
             unusual.get("session_state"),
+            None if proof_key is None else ProofKey.parse(proof_key),
         )
 
 

@@ -55,19 +55,20 @@ class UpstreamTokens:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._refused_until: dict[tuple[str, str], float] = {}
 
-    async def get(
+    async def fresh(
         self, session: Session, target: TokenTarget, *, force: bool = False
-    ) -> UpstreamToken | None:
-        """Return a token for a target; None where the session has ended.
+    ) -> Session | None:
+        """Return the session with a token for a target; None where it has ended.
 
-        With `force` a new one. A token that lives serves while its successor is not to be had;
-        otherwise raises ProviderUnavailableError, or Problem where the provider refuses.
+        With `force` another one than it has now. A token that lives serves while its successor is
+        not to be had; otherwise raises ProviderUnavailableError, or Problem where the provider
+        refuses.
         """
         now = self._clock()
         held = session.upstream_tokens.get(target.name)
         living = None if held is None or force or held.expired(now) else held
         if living is not None and not living.due(now):
-            return living
+            return session
         try:
             if not force and self._refresher.resting:
                 raise ProviderUnavailableError("provider_failing")
@@ -77,22 +78,19 @@ class UpstreamTokens:
             if living is not None:
                 await asyncio.wait([flight], timeout=STALE_AFTER)
                 if not flight.done():
-                    return living
+                    return session
             current = await asyncio.shield(flight)
         except ProviderUnavailableError:
             if living is not None:
-                return living
+                return session
             raise
         except RefusedError as error:
             if living is not None:
-                return living
+                return session
             raise Problem(Code.UPSTREAM_UNAVAILABLE, f"no_token_{error.reason}") from None
-        if current is None:
-            return None
-        found = current.upstream_tokens.get(target.name)
-        if found is None:
+        if current is not None and target.name not in current.upstream_tokens:
             raise ProviderUnavailableError("upstream_token_overtaken")
-        return found
+        return current
 
     async def aclose(self) -> None:
         """Wait for those on their way: a refresh token that was rotated must not be lost."""
@@ -155,7 +153,7 @@ class UpstreamTokens:
     async def _exchange(self, session: Session, target: TokenTarget) -> Session | None:
         try:
             grant = await token_endpoint.exchange_token(
-                self._provider, session.tokens.access_token, target
+                self._provider, session.tokens.access_token, target, session.proof_key
             )
         except ProviderUnavailableError as error:
             self._refresher.failed(error.reason)

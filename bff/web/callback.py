@@ -29,6 +29,7 @@ from bff.oidc.grants import Grant, RefusedError
 from bff.oidc.jarm import JWT_MODES
 from bff.oidc.keys import BadTokenError
 from bff.oidc.metadata import Metadata
+from bff.oidc.plain_oauth2 import identify
 from bff.oidc.provider import Provider
 from bff.oidc.tokens import IdToken, check_id_token
 from bff.sessions import names
@@ -131,8 +132,13 @@ async def establish(
         grant = await token_endpoint.exchange(
             provider, granted.code, login.code_verifier, service.redirect_uri(provider)
         )
-        id_token = await judge_id_token(service, provider, grant, login)
-        claims = await gather_claims(provider, metadata, grant, id_token)
+        plain = provider.registration.oauth2_without_id_token
+        if plain is None:
+            id_token = await judge_id_token(service, provider, grant, login)
+            claims = await gather_claims(provider, metadata, grant, id_token)
+        else:
+            id_token = await identify(provider, plain, grant.access_token, service.clock())
+            claims = dict(id_token.claims)
     except BadResponseError as error:
         raise _failed(error.reason) from None
     except RefusedError as error:

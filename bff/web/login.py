@@ -22,6 +22,7 @@ from bff.oidc.authorization import (
     authorization_parameters,
     authorization_url,
 )
+from bff.oidc.plain_oauth2 import check_askable, plain_request
 from bff.oidc.provider import Provider
 from bff.return_to import safe_return_to
 from bff.sessions import names
@@ -67,9 +68,7 @@ def login_options(query: Mapping[str, str]) -> Options:
     try:
         return Options.parse(query)
     except BadOptionError as error:
-        raise Problem(
-            Code.BAD_REQUEST, "bad_login_option", detail=f"{error} has a value that is not valid."
-        ) from None
+        raise _bad_option(error) from None
 
 
 async def chosen(
@@ -110,6 +109,13 @@ async def begin(
     service: Service, provider: Provider, request: Request, options: Options, return_to: str | None
 ) -> Response:
     """Keep a login and send the browser to the provider."""
+    registration = provider.registration
+    plain = registration.oauth2_without_id_token is not None
+    if plain:
+        try:
+            check_askable(options)
+        except BadOptionError as error:
+            raise _bad_option(error) from None
     await service.rate_limit.check(request.state.client)
     metadata = await provider.metadata()
     secrets = Secrets.draw(service.randomness)
@@ -134,11 +140,10 @@ async def begin(
             essential=() if claims is None else claims.essential,
             sub=None if claims is None else claims.sub,
             silent=options.silent,
-            provider=provider.registration.name,
+            provider=registration.name,
             replaces=None if current is None else names.session_key(current),
         ),
     )
-    registration = provider.registration
     parameters = authorization_parameters(
         client_id=registration.client_id,
         redirect_uri=service.redirect_uri(provider),
@@ -149,6 +154,8 @@ async def begin(
         extra=registration.authorize_params,
         resources=registration.resources,
     )
+    if plain:
+        parameters = plain_request(parameters)
     sent = await front_channel.outgoing(
         provider, metadata, parameters, service.clock(), service.randomness(16)
     )
@@ -156,3 +163,9 @@ async def begin(
     answer.headers.append("set-cookie", set_cookie)
     log.info("login.started")
     return answer
+
+
+def _bad_option(error: BadOptionError) -> Problem:
+    return Problem(
+        Code.BAD_REQUEST, "bad_login_option", detail=f"{error} has a value that cannot be used."
+    )

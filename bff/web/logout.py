@@ -15,12 +15,20 @@ from fastapi import APIRouter, Request, Response
 
 from bff.errors import Code, Problem, StoreUnavailableError
 from bff.oidc.authorization import token
+from bff.provider_values import filled
 from bff.sessions import names
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason
 from bff.web.pages import json_answer, page, redirect, wants_page
 from bff.web.service import Service, once, query_pairs
 
+# RP-Initiated Logout 1.0, 2: what is sent where BFF_LOGOUT_PARAMS says nothing else.
+STANDARD = {
+    "id_token_hint": "{id_token}",
+    "client_id": "{client_id}",
+    "post_logout_redirect_uri": "{post_logout_redirect_uri}",
+    "state": "{state}",
+}
 HANDLE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 log = structlog.get_logger("bff.logout")
@@ -84,20 +92,29 @@ async def sign_out_url(service: Service, session: Session | None) -> str:
         or metadata.end_session_endpoint is None
     ):
         return "/"
+    registration = party.provider.registration
     state = token(service.randomness(32))
-    await service.logins.keep_logout_state(state)
-    parameters = {
-        "id_token_hint": session.tokens.id_token,
-        "client_id": party.provider.registration.client_id,
-        "post_logout_redirect_uri": service.post_logout_redirect_uri,
-        "state": state,
-    }
+    parameters = filled(
+        STANDARD if registration.logout_params is None else registration.logout_params,
+        {
+            "id_token": session.tokens.id_token,
+            "client_id": registration.client_id,
+            "post_logout_redirect_uri": service.post_logout_redirect_uri,
+            "state": state,
+            "sid": session.sid,
+        },
+    )
+    if any(state in text for text in parameters.values()):
+        await service.logins.keep_logout_state(state)
     endpoint = metadata.end_session_endpoint
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
 async def note_return(service: Service, request: Request) -> None:
-    """Check the `state` that came back; a wrong one changes nothing and is logged."""
+    """Check the `state` that came back; a wrong one changes nothing and is logged.
+
+    None comes back from a provider whose BFF_LOGOUT_PARAMS has none.
+    """
     try:
         state = once(query_pairs(request), "state").get("state")
         known = state is not None and await service.logins.take_logout_state(state)
@@ -106,5 +123,10 @@ async def note_return(service: Service, request: Request) -> None:
     except Problem as error:
         log.warning("logout.state_refused", reason=error.reason)
     else:
-        if not known:
+        if not known and (state or not _some_without_state(service)):
             log.warning("logout.state_refused", reason="unknown" if state else "missing")
+
+
+def _some_without_state(service: Service) -> bool:
+    every = [party.provider.registration.logout_params for party in service.parties]
+    return any(params is not None and "{state}" not in str(params.values()) for params in every)

@@ -15,7 +15,7 @@ SILENT = "/bff/login?silent=true"
 
 
 def told(site: Site, page: Page) -> dict[str, object]:
-    """Return what the page tells its opener, once it is sure that nobody else hears or frames it."""
+    """Return what the page tells its opener; nobody else hears it, or may frame the page."""
     policy = page.headers["content-security-policy"]
     nonce = re.search(r"script-src 'nonce-([^']+)'", policy)
     assert nonce is not None

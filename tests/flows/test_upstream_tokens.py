@@ -163,6 +163,20 @@ async def test_a_refresh_has_what_was_exchanged_exchanged_anew(place: Place) -> 
         assert len({claims["jti"] for _, claims in place.api.seen}) == 2
 
 
+@pytest.mark.parametrize("path", ["/orders/stale", "/bills/stale"])
+async def test_an_upstream_that_refuses_its_token_gets_another(place: Place, path: str) -> None:
+    """Once, at the same request; the session's own token stays as it is."""
+    async with place.site.browser() as browser:
+        await sign_in(browser)
+        own = (await place.session(browser)).tokens.access_token
+        place.api.seen.clear()
+        place.api.stale.clear()
+        assert (await browser.fetch(path)).status_code == 200
+        assert len({claims["jti"] for _, claims in place.api.seen}) == len(place.api.seen) == 2
+        assert len({claims["aud"] for _, claims in place.api.seen}) == 1
+        assert (await place.session(browser)).tokens.access_token == own
+
+
 async def test_scopes_are_those_of_the_token_that_is_sent(place: Place) -> None:
     """The exchange narrowed them; that the session has more does not count."""
     async with place.site.browser() as browser:

@@ -65,10 +65,12 @@ class Outcome:
 
 @dataclass
 class Rig:
-    """The provider and the service."""
+    """The provider and the service. `form_post`: how answers come back; `alg`: of ID tokens."""
 
     provider: ScriptedProvider
     service: Service
+    form_post: bool = False
+    alg: str = "RS256"
     plans: dict[str, Script] = field(default_factory=dict[str, Script])
     subs: dict[str, str] = field(default_factory=dict[str, str])
     codes: count[int] = field(default_factory=count)
@@ -86,6 +88,8 @@ class Rig:
             name: values[0]
             for name, values in parse_qs(urlsplit(page.headers["location"]).query).items()
         }
+        if "request_uri" in query:
+            query = self.provider.last("/par").form
         claims = jose.id_claims(
             **{**times(), "iss": self.provider.issuer, "aud": CLIENT_ID, "sub": sub},
             nonce=query["nonce"],
@@ -98,20 +102,25 @@ class Rig:
             "access_token": f"access-{begun.code}",
             "token_type": "Bearer",
             "expires_in": 300,
-            "id_token": minted or jose.sign(begun.claims, kid="one"),
+            "id_token": minted or self.sign(begun.claims),
             **members,
         }
         body = {name: value for name, value in answer.items() if value is not None}
         self.subs[f"Bearer {answer['access_token']}"] = begun.claims["sub"]
         self.plans[begun.code] = Answer(body=body)
 
+    def sign(self, claims: Claims) -> str:
+        """Return an ID token as this provider signs them."""
+        return jose.sign(claims, alg=self.alg, kid="one")
+
     async def finish(
-        self, browser: UserAgent, begun: Begun, parameters: Mapping[str, str] | None = None
+        self, browser: UserAgent, begun: Begun, parameters: Mapping[str, str | None] | None = None
     ) -> Outcome:
-        """Bring the browser back with the answer."""
+        """Bring the browser back with the answer; parameters that are None are left out."""
         before = len(self.provider.asked)
-        given = {"code": begun.code, "state": begun.state, **(parameters or {})}
-        page = await browser.navigate(f"/bff/callback?{urlencode(given)}", follow=False)
+        answer = {"code": begun.code, "state": begun.state, **(parameters or {})}
+        given = {name: value for name, value in answer.items() if value is not None}
+        page = await self._back(browser, given)
         asked = [urlsplit(one.target).path for one in self.provider.asked[before:]]
         session = await browser.fetch("/bff/session")
         request_id = page.headers["x-request-id"]
@@ -129,6 +138,17 @@ class Rig:
             begun = await self.begin(browser)
             self.grants(begun, mint(begun) if mint else None, **members)
             return await self.finish(browser, begun)
+
+    async def _back(self, browser: UserAgent, given: Mapping[str, str]) -> Page:
+        if not self.form_post:
+            return await browser.navigate(f"/bff/callback?{urlencode(given)}", follow=False)
+        return await browser.navigate(
+            "/bff/callback",
+            method="POST",
+            data=given,
+            initiator=f"{self.provider.issuer}authorize",
+            follow=False,
+        )
 
     async def _token(self, asked: Asked) -> Answer:
         form = asked.form
@@ -186,7 +206,8 @@ async def open_rig(
         running = bff_serve(folder, port, variables, wait=wait)
         service = await asyncio.to_thread(running.__enter__)
         try:
-            yield Rig(provider, service)
+            form_post = variables.get("BFF_RESPONSE_MODE") == "form_post"
+            yield Rig(provider, service, form_post, variables.get("BFF_ID_TOKEN_ALG", "RS256"))
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
 

@@ -102,7 +102,7 @@ async def test_what_comes_back_is_a_sign_in(
 
 
 async def test_how_the_user_signed_in_is_the_id_tokens_word(rig: Rig) -> None:
-    """The userinfo answer speaks of the user and not of this sign-in: it cannot make it stronger."""
+    """The userinfo answer speaks of the user and not of this sign-in, so it makes none stronger."""
     said = rig.provider.answers["/userinfo"]
     user = {"sub": "alice", "name": "Alice", "acr": "gold", "amr": ["mfa"], "auth_time": 1}
     rig.provider.answers["/userinfo"] = Answer(body=user)

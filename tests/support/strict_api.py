@@ -2,7 +2,8 @@
 
 It reads `acr` and `auth_time` of the access token (RFC 9068 section 2.2.1) and challenges as
 RFC 9470 section 3 says: at `/strong` for the strong `acr`, at `/recent` for a sign-in of the last
-`RECENT` seconds, at `/odd` with what no URL should get. It notes the claims of every token.
+`RECENT` seconds, at `/odd` with what no URL should get. `/stale` is `invalid_token` to the first
+token that comes there. It notes the claims of every token.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class StrictApi(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.stale: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -49,12 +51,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         claims = _claims(self.headers.get("Authorization") or "")
         self.server.seen.append((self.path, claims))
-        wanted = _wanted(self.path, claims)
+        error, wanted = "insufficient_user_authentication", _wanted(self.path, claims)
+        if self.path.endswith("/stale"):
+            self.server.stale = self.server.stale or {claims["jti"]}
+            if claims["jti"] in self.server.stale:
+                error, wanted = "invalid_token", 'error_description="too old"'
         body = json.dumps({"refused": wanted} if wanted else {"sub": claims["sub"]}).encode()
         self.send_response(401 if wanted else 200)
         if wanted:
-            challenge = f'Bearer error="insufficient_user_authentication", {wanted}'
-            self.send_header("WWW-Authenticate", challenge)
+            self.send_header("WWW-Authenticate", f'Bearer error="{error}", {wanted}')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,4 +1,4 @@
-"""Tokens for further audiences at the dev provider: `resource` (RFC 8707) and exchange (RFC 8693)."""
+"""Tokens for further audiences at the dev provider: by `resource` (RFC 8707), or exchanged."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ class Worker:
 
     async def get(self, session: Session, target: TokenTarget, **options: Any) -> str | None:
         """Return the token's text."""
-        token = await self.tokens.get(session, target, **options)
-        return None if token is None else token.access_token
+        found = await self.tokens.fresh(session, target, **options)
+        return None if found is None else found.upstream_tokens[target.name].access_token
 
     async def now(self, session: Session) -> Session:
         """Return the session as Redis has it."""
@@ -371,10 +371,10 @@ async def test_the_scope_is_that_of_the_answer(
 ) -> None:
     """RFC 8707: it is named where it differs; else it is the session's."""
     strict.members = {"scope": "orders:read"}
-    found = await worker.tokens.get(session, ORDERS)
+    found = await worker.tokens.fresh(session, ORDERS)
     assert found is not None
-    assert found.scope == {"orders:read"}
+    assert found.upstream_tokens[ORDERS.name].scope == {"orders:read"}
     strict.members = {}
-    found = await worker.tokens.get(session, STOCK)
+    found = await worker.tokens.fresh(session, STOCK)
     assert found is not None
-    assert found.scope == session.tokens.scope
+    assert found.upstream_tokens[STOCK.name].scope == session.tokens.scope
