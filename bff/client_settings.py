@@ -40,7 +40,7 @@ IdTokenAlg = Literal[
 ResponseMode = Literal["query", "form_post", "jwt", "form_post.jwt"]
 RESERVED_AUTHORIZE_PARAMS = frozenset(
     {"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
-     "code_challenge", "code_challenge_method", "request", "request_uri"}
+     "code_challenge", "code_challenge_method", "request", "request_uri", "dpop_jkt"}
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class ClientSettings(BaseSettings):
         default=DEFAULT_SCOPES, validate_default=True
     )
     authorize_params: Annotated[dict[str, str], NoDecode] = {}
+    dpop: bool = False
     request_object: bool | None = None
     required_claims: Annotated[
         dict[str, Accepted], NoDecode, BeforeValidator(parse_required_claims)
@@ -186,6 +187,13 @@ class ClientSettings(BaseSettings):
     def _response_mode(cls, value: str, info: ValidationInfo) -> str:
         if value.endswith("jwt") and info.data.get("oauth2_without_id_token") is not None:
             raise ValueError("jwt needs keys, and BFF_OAUTH2_WITHOUT_ID_TOKEN has none")
+        return value
+
+    @field_validator("dpop")
+    @classmethod
+    def _dpop(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the library's call
+        if value and info.data.get("oauth2_without_id_token") is not None:
+            raise ValueError("cannot be used with BFF_OAUTH2_WITHOUT_ID_TOKEN")
         return value
 
     @field_validator("id_token_alg")

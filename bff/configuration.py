@@ -132,6 +132,7 @@ def _registration(every: Settings, settings: ClientSettings, name: str, label: s
         certificate=certificate_of(settings),
         raw_basic_auth=settings.basic_auth_encoding == "raw",
         request_object=settings.request_object,
+        dpop=settings.dpop,
         encryption_required=settings.id_token_encryption == "required",  # noqa: S105 - a mode
         end_session_endpoint=settings.end_session_endpoint,
         logout_params=settings.logout_params,

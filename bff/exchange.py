@@ -94,7 +94,7 @@ class Exchange(RequestResponseCycle):
             self._head = self._encode(message["status"], message.get("headers", ()))
             self.response_started = True
             self.waiting_for_100_continue = False
-            if WHOLE not in self.scope["state"]:
+            if WHOLE not in self.scope.get("state", ()):
                 self._flushing = asyncio.get_running_loop().call_soon(self._flush)
         elif self.response_complete or kind != "http.response.body":
             raise RuntimeError(f"{kind} cannot come at this point of an answer")

@@ -26,6 +26,7 @@ EXAMPLES = {
     "basic_auth_encoding": "rfc6749",
     "scopes": "openid profile email",
     "authorize_params": '{"audience": "https://api.example.com"}',
+    "dpop": "true",
     "required_claims": '{"hd": "example.com"}',
     "end_session_endpoint": "https://login.example.com/logout",
     "logout_params": '{"client_id": "{client_id}", "returnTo": "{post_logout_redirect_uri}"}',

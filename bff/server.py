@@ -37,6 +37,8 @@ class _RefusedError(Exception):
 class StrictHttpProtocol(HttpToolsProtocol):
     """One connection from a client."""
 
+    app: Any  # what uvicorn's annotations leave open is settled once the configuration is loaded
+    parser: Any
     _reading = 0  # size of the piece that is being read
     _unparsed = 0  # bytes that came after what was understood last: a head, a piece of a body
     _first_piece = 0  # size of the piece that a head began in

@@ -204,7 +204,16 @@ class Settings(ClientSettings):
 
     @field_validator("forward_auth_key")
     @classmethod
-    def _forward_auth_key(cls, value: SecretStr | None) -> SecretStr | None:
+    def _forward_auth_key(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        clients: dict[str, NamedClient] = info.data.get("providers", {})
+        bound = info.data.get("dpop") or any(client.dpop for client in clients.values())
+        if value is not None and bound:
+            raise ValueError(
+                "cannot be used with BFF_DPOP: tokens that are bound to a key of this service are"
+                " of no use to another proxy"
+            )
         if value is not None and len(value.get_secret_value()) < MIN_SECRET:
             raise ValueError("must have 32 characters or more")
         return value

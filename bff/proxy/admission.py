@@ -25,6 +25,7 @@ import structlog
 
 from bff import csrf
 from bff.errors import Code, Problem
+from bff.oidc.dpop import ProofKey
 from bff.proxy.challenge import TOO_WEAK, StepUp, bearer_challenge, step_up
 from bff.proxy.headers import Headers
 from bff.proxy.route import Route, Verdict, permits
@@ -38,10 +39,14 @@ log = structlog.get_logger("bff.proxy")
 
 
 class Grant(NamedTuple):
-    """What a request may use: `session` None where nobody is signed in, or it does not matter."""
+    """What a request may use: `session` None where nobody is signed in, or it does not matter.
+
+    `proof_key` is the key that the token is bound to; None for a bearer token.
+    """
 
     session: Session | None
     authorization: bytes | None
+    proof_key: ProofKey | None = None
 
 
 class Admission:
@@ -63,7 +68,7 @@ class Admission:
         if route.auth == "none":
             return Grant(None, None)
         if route.auth == "client":
-            return Grant(None, b"Bearer " + (await self._access.client_token()).encode("ascii"))
+            return _grant(None, await self._access.client_token(), self._access.client_proof_key)
         session = self._access.at_hand(headers)
         if session is None:
             session = await self._access.session(headers)
@@ -105,15 +110,18 @@ class Admission:
         if route.token is None:
             return self._granted_own(route, session)
         self._judge(route, session, route.scopes)
-        token = await self._access.upstream_token(session, route.token, force=force)
-        if token is None:
+        found = await self._access.fresh_for(session, route.token, force=force)
+        if found is None:
             raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL)
-        self._judge(route, session, token.scope)
-        return Grant(session, b"Bearer " + token.access_token.encode("ascii"))
+        token = found.upstream_tokens[route.token.name]
+        self._judge(route, found, token.scope)
+        return _grant(found, token.access_token, found.proof_key)
 
     def _granted_own(self, route: Route, session: Session) -> Grant:
         """Return the grant with the session's own access token. Raises Problem."""
         self._judge(route, session, session.tokens.scope)
+        if session.proof_key is not None:
+            return _grant(session, session.tokens.access_token, session.proof_key)
         return Grant(session, b"Bearer " + session.tokens.access_token.encode("ascii"))
 
     def _judge(self, route: Route, session: Session, granted: frozenset[str]) -> None:
@@ -138,6 +146,11 @@ class Admission:
         return (
             asked.acr_values is None or session.claims.get("acr") in asked.acr_values.split(" ")
         ) and (asked.max_age is None or (age is not None and age <= asked.max_age))
+
+
+def _grant(session: Session | None, access_token: str, proof_key: ProofKey | None) -> Grant:
+    scheme = b"Bearer " if proof_key is None else b"DPoP "
+    return Grant(session, scheme + access_token.encode("ascii"), proof_key)
 
 
 def _step_up(session: Session, asked: StepUp, reason: str) -> Problem:

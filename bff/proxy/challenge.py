@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 EXPIRED = "invalid_token"
+NONCE_WANTED = "use_dpop_nonce"
 TOO_WEAK = "insufficient_user_authentication"
 MAX_ACR_VALUES = 8
 MAX_ACR_LENGTH = 400

@@ -3,7 +3,8 @@
 Rules: what was judged is what is sent; nothing is held in memory but a little; a short answer costs
 no task and no timer; an answer that the upstream cuts short, or whose session ends, is cut short to
 the browser too, never ended as if whole; a 401 for an expired token is met once by a refresh and a
-second try, where the body can be sent again.
+second try, where the body can be sent again; and so is one for a proof without the nonce that the
+upstream wants.
 
 Flow: admission (CSRF, session, token, policy), header rules, upstream, header rules, browser.
 
@@ -25,6 +26,7 @@ from bff.proxy.browser import Browser
 from bff.proxy.caller import Callers
 from bff.proxy.challenge import EXPIRED, bearer_error
 from bff.proxy.headers import Headers, OwnCookies, request_headers, response_headers
+from bff.proxy.proof import UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route, target
 from bff.proxy.upstreams import Upstreams
@@ -141,7 +143,10 @@ class HttpProxy:
         scope: Scope,
         body: Browser | bytes | None,
         departure: _Departure,
+        proof: UpstreamProof | None = None,
     ) -> Awaitable[UpstreamResponse]:
+        if grant.proof_key is not None and proof is None:
+            return self._send_proven(route, grant, scope, body, departure)
         fields = request_headers(
             scope["headers"],
             self._callers.of(route, scope),
@@ -157,7 +162,34 @@ class HttpProxy:
             timeout=route.timeout,
             length=body.length if isinstance(body, Browser) else None,
             gone=departure.wait,
+            proof=proof,
         )
+
+    async def _send_proven(
+        self,
+        route: Route,
+        grant: Grant,
+        scope: Scope,
+        body: Browser | bytes | None,
+        departure: _Departure,
+    ) -> UpstreamResponse:
+        """Send a request whose token is bound; once more where a nonce is demanded (RFC 9449 9)."""
+        assert grant.proof_key is not None
+        assert grant.authorization is not None
+        path = target(route, scope["raw_path"], scope["query_string"])
+        nonces = self._upstreams.nonces
+        proof = UpstreamProof(
+            grant.proof_key, nonces, scope["method"], path, grant.authorization
+        )
+        response = await self._send(route, grant, scope, body, departure, proof)
+        if not proof.heard(response.status, response.headers):
+            return response
+        if isinstance(body, Browser) and (body := body.repeatable) is None:
+            return response
+        await response.aclose()
+        response = await self._send(route, grant, scope, body, departure, proof)
+        proof.heard(response.status, response.headers)
+        return response
 
     async def _answer(
         self,

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
 from bff.proxy.connection import Exchange, UpstreamConnection
+from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.wire import (
     IDEMPOTENT,
@@ -83,6 +84,7 @@ class UpstreamPool:
         length: int | None = None,
         gone: Callable[[], Awaitable[None]] | None = None,
         connect_timeout: float | None = None,
+        proof: UpstreamProof | None = None,
     ) -> UpstreamResponse:
         """Send a request and return the response as soon as its head is here.
 
@@ -91,7 +93,7 @@ class UpstreamPool:
         that of a streamed body, None to send it chunked. `gone` is awaited while the exchange lasts
         longer than a moment; when it returns, the exchange is given up. `body` is read from another
         task, and the response may be here before it has been sent. `connect_timeout` shortens the
-        time to connect in.
+        time to connect in. With a `proof` the request carries a fresh one whenever it is sent.
 
         Raises UpstreamUnavailableError, UpstreamTimeoutError, UpstreamProtocolError, and of the
         first two a subclass where nothing was sent; ClientGoneError after `gone`; RequestBodyError,
@@ -99,6 +101,10 @@ class UpstreamPool:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
+        proven = b""
+        if proof is not None:
+            proven = proof.of(self.address)
+            head = head._replace(headers=[*head.headers, (DPOP, proven)])
         if isinstance(body, bytes):
             first = encode_head(head, len(body) or None) + body
             streamed = None
@@ -119,6 +125,8 @@ class UpstreamPool:
         except UpstreamUnavailableError:
             if kept is None or kept.answered or kept.body_begun or head.method not in IDEMPOTENT:
                 raise
+        if proof is not None:
+            exchange.head = exchange.head.replace(proven, proof.of(self.address), 1)
         return await self._exchange(await self._connect(loop, exchange, connect_timeout), exchange)
 
     async def aclose(self) -> None:

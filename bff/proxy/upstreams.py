@@ -28,7 +28,9 @@ from typing import TypeVar
 import structlog
 
 from bff.errors import Code, Problem
+from bff.oidc.dpop import Nonces
 from bff.proxy.balancer import Balancer, Pick
+from bff.proxy.proof import UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route
 from bff.proxy.upstream import CONNECT_TIMEOUT, UpstreamPool
@@ -56,6 +58,7 @@ class Upstreams:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
+        self.nonces = Nonces()
         self._pools: dict[Address, UpstreamPool] = {}
         # By identity, which costs nothing; a route that is known is kept, so that no other has it.
         self._routes: list[Route] = []
@@ -125,10 +128,11 @@ class BalancedUpstream:
         silence: float | None = None,
         length: int | None = None,
         gone: Callable[[], Awaitable[None]] | None = None,
+        proof: UpstreamProof | None = None,
     ) -> UpstreamResponse:
         """Send a request as `UpstreamPool.send` does, to one address after another.
 
-        `timeout` bounds all tries together. Raises the same; Problem where all are left out.
+        A `proof` may be for one address alone. `timeout` bounds all tries together. Raises the same; Problem where all are left out.
         """
 
         def call(address: Address, left: float, connecting: float) -> Awaitable[UpstreamResponse]:
@@ -144,8 +148,11 @@ class BalancedUpstream:
                 length=length,
                 gone=gone,
                 connect_timeout=connecting,
+                proof=proof,
             )
 
+        if proof is not None and proof.address is not None:
+            return await call(proof.address, timeout, CONNECT_TIMEOUT)
         repeatable = head.method in IDEMPOTENT and (body is None or isinstance(body, bytes))
         return await self.attempt(call, timeout=timeout, repeatable=repeatable)
 

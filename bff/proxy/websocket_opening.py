@@ -1,7 +1,7 @@
 """Opens a WebSocket to the upstream of a route, with the token of whoever asks for it.
 
 Rules: addresses take turns as for requests; a 401 for an expired token is met once by a refresh and
-a second handshake; a browser that leaves meanwhile is not waited for.
+a second handshake, and so is one for a proof without the upstream's nonce; a browser that leaves meanwhile is not waited for.
 
 Source: contract, section 5; RFC 6455 section 4.1; RFC 6750 section 3.1; RFC 9470 section 3.
 """
@@ -9,6 +9,7 @@ Source: contract, section 5; RFC 6455 section 4.1; RFC 6750 section 3.1; RFC 947
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import structlog
 from starlette.types import Receive, Scope
@@ -18,11 +19,13 @@ from bff.proxy.admission import Admission, Grant
 from bff.proxy.caller import Callers
 from bff.proxy.challenge import EXPIRED, bearer_error
 from bff.proxy.headers import OwnCookies, request_headers
+from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.route import Route, target
+from bff.proxy.upstream import CONNECT_TIMEOUT
 from bff.proxy.upstreams import Upstreams
 from bff.proxy.websocket_client import RefusedError, UpstreamSocket, connect
 from bff.proxy.websocket_handshake import read_offer
-from bff.proxy.wire import UpstreamError, UpstreamTimeoutError
+from bff.proxy.wire import Address, UpstreamError, UpstreamTimeoutError
 from bff.websocket_server import TUNNEL
 
 _UNAUTHORIZED = 401
@@ -85,6 +88,31 @@ class Opener:
     async def _connect(
         self, route: Route, grant: Grant, scope: Scope, receive: Receive
     ) -> UpstreamSocket | None:
+        if grant.proof_key is None:
+            return await self._connect_once(route, grant, scope, receive, None)
+        assert grant.authorization is not None
+        path = target(route, scope["raw_path"], scope["query_string"])
+        nonces = self._upstreams.nonces
+        proof = UpstreamProof(grant.proof_key, nonces, "GET", path, grant.authorization)
+        try:
+            return await self._connect_once(route, grant, scope, receive, proof)
+        except RefusedError as refusal:
+            if not proof.heard(refusal.status, refusal.fields):
+                raise
+        try:
+            return await self._connect_once(route, grant, scope, receive, proof)
+        except RefusedError as refusal:
+            proof.heard(refusal.status, refusal.fields)
+            raise
+
+    async def _connect_once(
+        self,
+        route: Route,
+        grant: Grant,
+        scope: Scope,
+        receive: Receive,
+        proof: UpstreamProof | None,
+    ) -> UpstreamSocket | None:
         try:
             offer = read_offer(scope["headers"], extensions=TUNNEL in scope["extensions"])
         except ValueError:
@@ -98,14 +126,15 @@ class Opener:
             let=route.pass_request_headers,
         )
         path = target(route, scope["raw_path"], scope["query_string"])
-        opening = asyncio.create_task(
-            self._upstreams.attempt(
-                route,
-                lambda address, left, connecting: connect(
-                    address, path, fields, offer, timeout=left, connect_timeout=connecting
-                ),
-                answers=(RefusedError,),
-            )
+
+        def call(address: Address, left: float, connecting: float) -> Awaitable[UpstreamSocket]:
+            sent = fields if proof is None else [*fields, (DPOP, proof.of(address))]
+            return connect(address, path, sent, offer, timeout=left, connect_timeout=connecting)
+
+        opening = asyncio.ensure_future(
+            self._upstreams.attempt(route, call, answers=(RefusedError,))
+            if proof is None or proof.address is None
+            else call(proof.address, route.timeout, CONNECT_TIMEOUT)
         )
         gone = asyncio.ensure_future(receive())
         try:

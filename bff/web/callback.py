@@ -25,6 +25,7 @@ from bff.oidc.authorization import (
     granted_code,
     single_parameters,
 )
+from bff.oidc.dpop import ProofKey
 from bff.oidc.grants import Grant, RefusedError
 from bff.oidc.jarm import JWT_MODES
 from bff.oidc.keys import BadTokenError
@@ -45,22 +46,10 @@ from bff.web.silent import done_silently, refused_silently
 SIGN_IN_CLAIMS = frozenset({"acr", "amr", "auth_time"})
 PROTOCOL_CLAIMS = frozenset(
     {
-        "iss",
-        "aud",
-        "exp",
-        "iat",
-        "nbf",
-        "nonce",
-        "azp",
-        "at_hash",
-        "c_hash",
-        "s_hash",
-        "jti",
-        "sid",
-        "typ",
-        "session_state",
+        "iss", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "c_hash", "s_hash", "jti",
+        "sid", "typ", "session_state",
     }
-)
+)  # fmt: skip
 
 log = structlog.get_logger("bff.login")
 
@@ -127,15 +116,17 @@ async def establish(
 
     Returns the Set-Cookie of the session.
     """
+    key = None if login.proof_key is None else ProofKey.parse(login.proof_key)
     try:
         granted = granted_code(caller.parameters)
+        redirect_uri = service.redirect_uri(provider)
         grant = await token_endpoint.exchange(
-            provider, granted.code, login.code_verifier, service.redirect_uri(provider)
+            provider, granted.code, login.code_verifier, redirect_uri, key
         )
         plain = provider.registration.oauth2_without_id_token
         if plain is None:
             id_token = await judge_id_token(service, provider, grant, login)
-            claims = await gather_claims(provider, metadata, grant, id_token)
+            claims = await gather_claims(provider, metadata, grant, id_token, key)
         else:
             id_token = await identify(provider, plain, grant.access_token, service.clock())
             claims = dict(id_token.claims)
@@ -147,6 +138,7 @@ async def establish(
         raise _failed(error.reason) from None
     session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
     session = new_session(service, provider, request, session_id, grant, id_token, claims)
+    session = replace(session, proof_key=key)
     if metadata.check_session_iframe is not None:
         session = replace(session, session_state=granted.session_state)
     try:
@@ -229,14 +221,18 @@ async def judge_id_token(
 
 
 async def gather_claims(
-    provider: Provider, metadata: Metadata, grant: Grant, id_token: IdToken
+    provider: Provider,
+    metadata: Metadata,
+    grant: Grant,
+    id_token: IdToken,
+    key: ProofKey | None,
 ) -> dict[str, Any]:
     """Return the claims of the ID token, with those of the userinfo answer where it is asked."""
     claims = {name: value for name, value in id_token.claims.items() if name not in PROTOCOL_CLAIMS}
     if provider.registration.fetch_userinfo is False or metadata.userinfo_endpoint is None:
         return claims
     more = await token_endpoint.userinfo(
-        provider, metadata.userinfo_endpoint, grant.access_token, id_token.sub
+        provider, metadata.userinfo_endpoint, grant.access_token, id_token.sub, key
     )
     unfit = PROTOCOL_CLAIMS | SIGN_IN_CLAIMS
     return {name: value for name, value in more.items() if name not in unfit} | claims

@@ -105,7 +105,13 @@ def judged_route(routes: RouteTable, asked: Asked | None, *, believed: bool) -> 
 
 
 def granted(grant: Grant) -> Response:
-    """Return the answer that lets a request pass, with what the upstream is to be told."""
+    """Return the answer that lets a request pass, with what the upstream is to be told.
+
+    Raises unauthenticated for a token that is bound to a key (of a session that began with
+    BFF_DPOP): it is of no use to the proxy.
+    """
+    if grant.proof_key is not None:
+        raise Problem(Code.UNAUTHENTICATED, "token_bound", login_url=LOGIN_URL)
     headers = dict(NO_STORE)
     if grant.authorization is not None:
         headers["Authorization"] = grant.authorization.decode("ascii")

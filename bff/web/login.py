@@ -22,6 +22,7 @@ from bff.oidc.authorization import (
     authorization_parameters,
     authorization_url,
 )
+from bff.oidc.dpop import ProofKey
 from bff.oidc.plain_oauth2 import check_askable, plain_request
 from bff.oidc.provider import Provider
 from bff.return_to import safe_return_to
@@ -127,6 +128,7 @@ async def begin(
         set_cookie = cookie.renew(browser)
     current = service.session_cookie.read(request.headers.raw)
     claims = options.claims
+    key = ProofKey.generate() if registration.dpop else None
     await service.logins.keep(
         browser,
         secrets.state,
@@ -142,6 +144,7 @@ async def begin(
             silent=options.silent,
             provider=registration.name,
             replaces=None if current is None else names.session_key(current),
+            proof_key=None if key is None else key.text,
         ),
     )
     parameters = authorization_parameters(
@@ -153,6 +156,7 @@ async def begin(
         response_mode=registration.response_mode,
         extra=registration.authorize_params,
         resources=registration.resources,
+        dpop_jkt=None if key is None else key.jkt,
     )
     if plain:
         parameters = plain_request(parameters)

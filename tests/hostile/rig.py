@@ -165,6 +165,14 @@ class Rig:
         return Answer(body={"sub": sub, "name": sub.title()})
 
 
+@dataclass(frozen=True)
+class Wide:
+    """A rig, and the API behind the route `/api`."""
+
+    rig: Rig
+    api: ScriptedProvider
+
+
 def times(lifetime: float = 300) -> dict[str, float]:
     """Return `iat` and `exp` of a token issued now."""
     issued = int(time.time())

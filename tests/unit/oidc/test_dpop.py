@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from bff.oidc.dpop import MAX_ORIGINS, Nonces, ProofKey, Prover, target_of
+from tests.support.clock import Clock
 
 NOW = 1_800_000_000.9
 URL = "https://server.example.com/token"
@@ -51,10 +51,13 @@ def test_the_thumbprint_is_that_of_the_public_key() -> None:
 
 
 def test_a_key_is_kept_in_32_bytes() -> None:
-    """What is kept makes the same key again."""
+    """What is kept makes the same key again; nothing that is printed shows it."""
     key = ProofKey.generate()
-    again = ProofKey(key.secret)
+    again = ProofKey.parse(key.text)
     assert (len(key.secret), again.jkt) == (32, key.jkt)
+    assert (again, hash(again)) == (key, hash(key))
+    assert again not in (ProofKey.generate(), key.secret)
+    assert key.text not in f"{key} {key!r}"
 
 
 def test_a_small_private_key_keeps_its_size() -> None:
@@ -76,10 +79,9 @@ def test_query_and_fragment_are_no_part_of_the_target(rest: str) -> None:
 def test_each_origin_has_its_own_nonce() -> None:
     """Those of provider and upstream are apart; the last one given counts."""
     nonces = Nonces()
-    assert nonces.note("https://id.example/token", "one")
-    assert nonces.note("https://id.example/token", "two")
-    assert not nonces.note("https://id.example/par", "two")
-    assert nonces.note("https://api.example/", "three")
+    assert nonces.note("https://id.example/token", "one") == "one"
+    assert nonces.note("https://id.example/par", "two") == "two"
+    assert nonces.note("https://api.example/", "three") == "three"
     assert nonces.of("https://id.example/userinfo") == "two"
     assert nonces.of("https://api.example/orders") == "three"
     assert nonces.of("https://id.example:8443/") is None
@@ -88,9 +90,10 @@ def test_each_origin_has_its_own_nonce() -> None:
 def test_a_nonce_that_is_none_is_not_kept() -> None:
     """Missing, empty, endless, or with characters that RFC 9449 section 8.1 does not allow."""
     nonces = Nonces()
+    nonces.note(URL, "good~!#")
     for bad in (None, "", "x" * 2000, 'a"b', "a b", "a\\b", "\r\n", "\u20ac"):
-        assert not nonces.note(URL, bad)
-    assert nonces.of(URL) is None
+        assert nonces.note(URL, bad) is None
+    assert nonces.of(URL) == "good~!#"
 
 
 def test_nonces_are_bounded() -> None:
@@ -102,13 +105,47 @@ def test_nonces_are_bounded() -> None:
     assert nonces.of(f"https://h{MAX_ORIGINS + 9}.example/") == "n"
 
 
-def test_a_prover_uses_the_nonce_of_the_origin_and_never_an_id_twice() -> None:
-    """Two proofs differ in `jti`, and follow the nonce."""
-    prover = Prover(ProofKey.generate(), Nonces(), lambda: NOW, lambda: str(uuid4()))
-    first = opened(prover.proof("GET", URL)).claims
-    prover.nonces.note(URL, "fresh")
-    second = opened(prover.proof("GET", URL, "token")).claims
-    assert first["jti"] != second["jti"]
-    assert ("nonce" in first, second["nonce"]) == (False, "fresh")
-    digest = hashlib.sha256(b"token").digest()
-    assert second["ath"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+def test_a_request_that_is_sent_again_is_proven_anew() -> None:
+    """Another `jti`, the time it is then, the nonce that was demanded, the same token."""
+    clock = Clock(NOW)
+    prover = Prover(ProofKey.generate(), Nonces(), "GET", "token", clock=clock)
+    first = opened(prover.proof(URL)).claims
+    assert prover.heard("fresh")
+    clock.advance(5)
+    second = opened(prover.proof(URL)).claims
+    assert first.pop("jti") != second.pop("jti")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"token").digest()).rstrip(b"=").decode()
+    assert first == {"htm": "GET", "htu": URL, "iat": 1_800_000_000, "ath": digest}
+    assert second == {**first, "iat": 1_800_000_005, "nonce": "fresh"}
+
+
+def test_a_nonce_that_was_used_in_vain_is_not_tried_again() -> None:
+    """Only another one than that of the proof is worth a second try."""
+    nonces = Nonces()
+    nonces.note(URL, "old")
+    prover = Prover(ProofKey.generate(), nonces, "POST")
+    prover.proof(URL)
+    assert not prover.heard("old")
+    assert not prover.heard(None)
+    assert prover.heard("new")
+
+
+def test_two_requests_at_once_are_both_worth_another_try() -> None:
+    """That one has heard a nonce already does not keep the other from using it."""
+    nonces = Nonces()
+    one, two = (Prover(ProofKey.generate(), nonces, "POST") for _ in range(2))
+    for prover in (one, two):
+        prover.proof(URL)
+    assert one.heard("same")
+    assert two.heard("same")
+
+
+def test_a_nonce_that_is_good_once_goes_to_the_request_it_was_given_to() -> None:
+    """What another request is given meanwhile is not used for this one; nor at another origin."""
+    nonces = Nonces()
+    prover = Prover(ProofKey.generate(), nonces, "POST")
+    prover.proof(URL)
+    assert prover.heard("mine")
+    nonces.note(URL, "of another")
+    assert opened(prover.proof(URL)).claims["nonce"] == "mine"
+    assert "nonce" not in opened(prover.proof("https://other.example/token")).claims

@@ -69,6 +69,8 @@ class Sessions:
         """Return it with a usable token."""
         return session
 
+    client_proof_key = None
+
     async def client_token(self) -> str:
         """Return our own token."""
         return "our-own"
