@@ -27,11 +27,12 @@ NUMBERS = count(1)
 
 @dataclass
 class Family:
-    """All tokens of one sign-in."""
+    """All tokens of one sign-in; `jkt` is the key that they were asked to be bound to."""
 
     sub: str
     sid: str
     nonce: str
+    jkt: str | None = None
     revoked: bool = False
     spent: set[str] = field(default_factory=set[str])
 
@@ -76,7 +77,8 @@ class Minting:
         assert page.status == 303, page.text
         query = parse_qs(urlsplit(page.headers["location"]).query)
         code, number = f"code-{next(NUMBERS)}", next(NUMBERS)
-        self.codes[code] = Family(sub, sid or f"sid-{number}", query["nonce"][0])
+        jkt = query.get("dpop_jkt", [None])[0]
+        self.codes[code] = Family(sub, sid or f"sid-{number}", query["nonce"][0], jkt)
         return f"/bff/callback?{urlencode({'code': code, 'state': query['state'][0]})}"
 
     async def sign_in(self, browser: UserAgent, sub: str = "alice", sid: str | None = None) -> Page:
