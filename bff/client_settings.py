@@ -191,7 +191,7 @@ class ClientSettings(BaseSettings):
 
     @field_validator("dpop")
     @classmethod
-    def _dpop(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the library's call
+    def _dpop(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("oauth2_without_id_token") is not None:
             raise ValueError("cannot be used with BFF_OAUTH2_WITHOUT_ID_TOKEN")
         return value

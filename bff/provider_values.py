@@ -73,14 +73,14 @@ def parse_required_claims(value: object) -> dict[str, Accepted]:
     return required
 
 
-def parse_logout_params(value: object) -> object:
+def parse_logout_params(value: object) -> dict[str, str] | None:
     """Return the parameters of the sign-out at the provider, with their placeholders."""
     if value is None:
         return None
-    params = parse_json(value, dict, "a JSON object of strings")
+    params: dict[str, str] = parse_json(value, dict, "a JSON object of strings")
     known = ", ".join(f"{{{name}}}" for name in sorted(PLACEHOLDERS))
     for name, text in params.items():
-        if not name or not isinstance(text, str):
+        if not name or not isinstance(cast("object", text), str):
             raise ValueError("must be a JSON object of strings")
         if not _placeholders(text) <= PLACEHOLDERS:
             raise ValueError(f"{name} has a placeholder that is none of {known}")

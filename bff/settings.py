@@ -204,9 +204,7 @@ class Settings(ClientSettings):
 
     @field_validator("forward_auth_key")
     @classmethod
-    def _forward_auth_key(
-        cls, value: SecretStr | None, info: ValidationInfo
-    ) -> SecretStr | None:
+    def _forward_auth_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         clients: dict[str, NamedClient] = info.data.get("providers", {})
         bound = info.data.get("dpop") or any(client.dpop for client in clients.values())
         if value is not None and bound:

@@ -13,6 +13,7 @@ from bff.doctor.peculiar import peculiar_findings
 from bff.doctor.tls import examine_tls
 from bff.doctor.trial import try_client
 from bff.errors import ProviderUnavailableError
+from bff.oidc.dpop import ALG
 from bff.oidc.json import BadJsonError, is_array, parse_object
 from bff.oidc.keys import KEY_TYPE, import_keys
 from bff.oidc.metadata import BadMetadataError, Metadata, discovery_url
@@ -140,6 +141,7 @@ def feature_findings(
         used("revocation", metadata.revocation_endpoint),
         used("sign-out there", metadata.end_session_endpoint),
         used("back-channel logout", document.get("backchannel_logout_supported") is True),
+        dpop_finding(document, wanted=registration.dpop),
     ]
     scopes = names_in(document, "scopes_supported")
     if "offline_access" in scopes and "offline_access" not in registration.scopes:
@@ -151,6 +153,22 @@ def feature_findings(
         text = f"left out, since no such address can be used: {', '.join(metadata.ignored)}"
         findings.append(Finding(Grade.WARNING, "endpoints", text))
     return findings
+
+
+def dpop_finding(document: Mapping[str, Any], *, wanted: bool) -> Finding:
+    """Say whether tokens will be bound to a key (RFC 9449 5.1). Pure."""
+    listed = document.get("dpop_signing_alg_values_supported") is not None
+    fits = ALG in names_in(document, "dpop_signing_alg_values_supported")
+    if not wanted:
+        text = "offered, and not used" if fits else "not used, and not offered"
+        return Finding(Grade.NOTE, "DPoP", text, "BFF_DPOP=true if APIs know it" if fits else "")
+    if fits:
+        return Finding(Grade.GOOD, "DPoP", f"will be used, with {ALG}")
+    if listed:
+        text = f"the provider takes no proofs by {ALG}, and we make no others"
+        return Finding(Grade.FAULT, "DPoP", text, "unset BFF_DPOP")
+    text = "not listed: where the provider ignores it, no sign-in succeeds"
+    return Finding(Grade.WARNING, "DPoP", text, "unset BFF_DPOP if sign-ins fail: token_not_bound")
 
 
 def used(name: str, offered: object) -> Finding:

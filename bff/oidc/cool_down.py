@@ -1,6 +1,6 @@
 """How often the provider's keys may be fetched out of turn: at once, but never in a stream.
 
-Strangers can send tokens that no key explains, and each asks for a fetch. A burst of two lets the
+A token that no key explains asks for a fetch, and strangers can send such. A burst of two lets the
 first one through right after a regular fetch, and a second rotation right after the first.
 """
 

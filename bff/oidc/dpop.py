@@ -3,8 +3,8 @@
 Rules: ES256 alone, a key a session; `htu` is the URL without query and fragment; `ath` whenever an
 access token goes with the proof; a fresh `jti` each time; the nonce that the one who is asked gave
 last, for each origin its own, so that the provider's and an upstream's are never mixed up. Where an
-answer demands a nonce, the request is proven again with the one of that answer, and not with what
-others may have been given meanwhile: some nonces are good once.
+answer demands a nonce, the request is proven once more with the one of that answer, which nobody
+else is told of before it has been used: some nonces are good once.
 
 Source: RFC 9449 sections 4.2 (proof), 7.1 (with a token), 8 and 9 (nonces), RFC 7638 (thumbprint).
 """
@@ -119,20 +119,19 @@ class Nonces:
         """Return the nonce to use at a URL, if its origin ever gave one."""
         return self._last.get(_origin(url))
 
-    def note(self, url: str, nonce: str | None) -> str | None:
-        """Keep what an answer's `DPoP-Nonce` field says; return it where it can be used."""
-        if nonce is None or not 0 < len(nonce) <= MAX_NONCE or not _NQCHAR.issuperset(nonce):
-            return None
+    def note(self, url: str, nonce: str | None) -> None:
+        """Keep what an answer's `DPoP-Nonce` field says, if it can be used."""
+        if nonce is None or not is_nonce(nonce):
+            return
         origin = _origin(url)
         self._last[origin] = nonce
         self._last.move_to_end(origin)
         if len(self._last) > MAX_ORIGINS:
             self._last.popitem(last=False)
-        return nonce
 
 
 class Prover:
-    """Proves one request, and proves it anew when it is sent again."""
+    """Proves one request, and proves it anew when it is sent again: once, for a nonce."""
 
     def __init__(
         self,
@@ -169,13 +168,25 @@ class Prover:
             nonce=self._used,
         )
 
-    def heard(self, nonce: str | None) -> bool:
-        """Keep the `DPoP-Nonce` of the answer; whether it is another one than was used."""
-        given = self._nonces.note(self._url, nonce)
-        if given is None or given == self._used:
-            return False
-        self._given = (_origin(self._url), given)
-        return True
+    def heard(self, nonce: str | None, *, demanded: bool) -> bool:
+        """Keep the `DPoP-Nonce` of the answer; whether the request is to be sent again with it.
+
+        That is so where the answer `demanded` one, for the first time, and not the one it got.
+        """
+        if nonce is not None and not is_nonce(nonce):
+            nonce = None
+        if demanded and self._given is None and nonce not in (None, self._used):
+            self._given = (_origin(self._url), str(nonce))
+            return True
+        if nonce is None and self._given is not None:
+            nonce = self._given[1]
+        self._nonces.note(self._url, nonce)
+        return False
+
+
+def is_nonce(value: str) -> bool:
+    """Whether it is one (RFC 9449 8.1: NQCHAR), and not too long."""
+    return 0 < len(value) <= MAX_NONCE and _NQCHAR.issuperset(value)
 
 
 def target_of(url: str) -> str:

@@ -50,7 +50,7 @@ async def incoming(
     response = signed_response(parameters)
     check_issuer(parameters, issuer=provider.issuer, promises_iss=False)
     try:
-        token = await provider.verified(response, plain=True)
+        token = await provider.verified(response, plain=True, brought=True)
     except BadTokenError as error:
         raise BadResponseError(f"response_{error.reason}") from None
     return judge_response(token, registration.policy, now)

@@ -4,6 +4,8 @@ Discovery is tried at start and, with growing pauses, until it succeeds; then ag
 minutes, keys with it. A request that comes before the first success makes one attempt of its own.
 A signature that no key explains fetches the keys anew, at most twice at once and then every ten
 seconds, so that strangers cannot make us hammer the provider, and a rotation is still seen at once.
+Tokens that anybody can bring and those that we fetched are counted apart: a stream of the former
+must not keep the latter from being believed after a rotation.
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ class Provider:
         self._keys: list[VerificationKey] | None = None
         self._attempted_at = self._keys_attempted_at = float("-inf")
         self._fetching = asyncio.Lock()
-        self._bucket = Refetches(clock, filled_at=clock())
+        self._for_ours = Refetches(clock, filled_at=clock())
+        self._for_strangers = Refetches(clock, filled_at=clock())
         self._keeper: asyncio.Task[None] | None = None
 
     def named_by(self, iss: object) -> str | None:
@@ -182,11 +185,12 @@ class Provider:
         assert self._metadata is not None
         return self._metadata
 
-    async def verified(self, token: str, *, plain: bool = False) -> Verified:
+    async def verified(self, token: str, *, plain: bool = False, brought: bool = False) -> Verified:
         """Return a token of this provider's, opened, its signature checked. Raises BadTokenError.
 
         `plain`: it need not be encrypted even where ID tokens must be, because it is of another
         kind, with a registration of its own (userinfo and authorization responses).
+        `brought`: whoever reaches us could have brought it; we did not get it from the provider.
         """
         if self.registration.oauth2_without_id_token is not None:
             raise BadTokenError("no_keys")
@@ -201,7 +205,7 @@ class Provider:
         try:
             return verify(token, alg, keys)
         except UnknownKeyError as unknown:
-            newer = await self._newer_keys(keys)
+            newer = await self._newer_keys(keys, self._for_strangers if brought else self._for_ours)
             if newer is None:
                 raise unknown from None
             return verify(token, alg, newer)
@@ -250,10 +254,12 @@ class Provider:
         assert self._keys is not None
         return self._keys
 
-    async def _newer_keys(self, tried: list[VerificationKey]) -> list[VerificationKey] | None:
+    async def _newer_keys(
+        self, tried: list[VerificationKey], allowed: Refetches
+    ) -> list[VerificationKey] | None:
         async with self._fetching:
             if self._keys is tried:
-                if not self._bucket.take():
+                if not allowed.take():
                     log.warning("provider.keys_cool_down", issuer=self.issuer)
                     return None
                 try:

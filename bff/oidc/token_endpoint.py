@@ -96,9 +96,7 @@ async def exchange_token(
     return grant
 
 
-async def client_credentials(
-    provider: Provider, scope: str, key: ProofKey | None = None
-) -> Grant:
+async def client_credentials(provider: Provider, scope: str, key: ProofKey | None = None) -> Grant:
     """Get a token for the service itself (RFC 6749 4.4)."""
     form = {"grant_type": "client_credentials"}
     if scope:
@@ -161,7 +159,8 @@ async def userinfo(
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     claims: dict[str, Any]
     if kind == "application/jwt":
-        verified = await provider.verified(response.text, plain=True)
+        # A JWT is ASCII. The charset that the answer names could be any of Python's codecs.
+        verified = await provider.verified(response.content.decode("latin-1"), plain=True)
         claims = dict(verified.claims)
         registration = provider.registration
         if claims.get("iss") != provider.issuer:
@@ -185,28 +184,32 @@ async def _ask_userinfo(
     if key is None:
         return await provider.client.get(endpoint, {"Authorization": f"Bearer {access_token}"})
     prover = Prover(key, provider.resource_nonces, "GET", access_token)
-    for _ in range(2):
+    while True:
         fields = {"Authorization": f"DPoP {access_token}", "DPoP": prover.proof(endpoint)}
         response = await provider.client.get(endpoint, fields)
-        another = prover.heard(response.headers.get("dpop-nonce"))
-        if not another or response.status_code != 401:  # noqa: PLR2004
-            break
-    return response
+        refused = response.status_code == 401  # noqa: PLR2004
+        if not prover.heard(response.headers.get("dpop-nonce"), demanded=refused):
+            return response
+
+
+async def _post_proven(
+    provider: Provider, endpoint: str, form: dict[str, str], method: str, key: ProofKey
+) -> httpx2.Response:
+    prover = Prover(key, provider.nonces, "POST")
+    while True:
+        proof = {"DPoP": prover.proof(endpoint)}
+        response = await provider.client.post(endpoint, form, method, proof)
+        demanded = demands_nonce(response.status_code, response.content)
+        if not prover.heard(response.headers.get("dpop-nonce"), demanded=demanded):
+            return response
 
 
 async def _grant(provider: Provider, form: dict[str, str], key: ProofKey | None) -> Grant:
     metadata = await provider.metadata()
     method = provider.client_auth_method(metadata)
-    endpoint = metadata.token_endpoint
     if key is None:
-        response = await provider.client.post(endpoint, form, method)
+        response = await provider.client.post(metadata.token_endpoint, form, method)
     else:
-        prover = Prover(key, provider.nonces, "POST")
-        for _ in range(2):
-            proof = {"DPoP": prover.proof(endpoint)}
-            response = await provider.client.post(endpoint, form, method, proof)
-            another = prover.heard(response.headers.get("dpop-nonce"))
-            if not another or not demands_nonce(response.status_code, response.content):
-                break
+        response = await _post_proven(provider, metadata.token_endpoint, form, method, key)
     grant = judge_answer(response.status_code, response.content, bound=key is not None)
     return grant if provider.registration.oauth2_without_id_token is None else plain_grant(grant)

@@ -82,6 +82,8 @@ def check_id_token(
     *,
     nonce: str,
     access_token: str | None = None,
+    code: str | None = None,
+    state: str | None = None,
     max_age: int | None = None,
     acr_values: str | None = None,
     asked_at: float | None = None,
@@ -90,9 +92,10 @@ def check_id_token(
 ) -> IdToken:
     """Judge the ID token of a login. Raises BadTokenError naming the first thing wrong.
 
-    The rest is what the request asked for: `acr_values`, of which one must be there; `max_age`,
-    seconds before `asked_at` (now, unless given) in which the user must have signed in; `essential`
-    claims, and a certain `sub`.
+    `access_token`, `code` and `state` are what came with it, to which its hashes must belong. The
+    rest is what the request asked for: `acr_values`, of which one must be there; `max_age`, seconds
+    before `asked_at` (now, unless given) in which the user must have signed in; `essential` claims,
+    and a certain `sub`.
     """
     claims = _common(token, policy, now)
     found = claims.get("nonce")
@@ -100,7 +103,8 @@ def check_id_token(
         raise BadTokenError("nonce")
     if now - claims["iat"] > MAX_ID_TOKEN_AGE + policy.skew:
         raise BadTokenError("iat_old")
-    _check_at_hash(token, claims, access_token)
+    for name, hashed in (("at_hash", access_token), ("c_hash", code), ("s_hash", state)):
+        _check_hash(token, name, hashed)
     auth_time = claims.get("auth_time")
     if auth_time is not None and (not is_time(auth_time) or auth_time > now + policy.skew):
         raise BadTokenError("auth_time")
@@ -142,7 +146,7 @@ def check_refreshed_id_token(
     for name in ("auth_time", "nonce", "tid"):
         if name in claims and name in login_claims and claims[name] != login_claims[name]:
             raise BadTokenError(f"{name}_changed")
-    _check_at_hash(token, claims, access_token)
+    _check_hash(token, "at_hash", access_token)
     return _id_token(token, claims, policy)
 
 
@@ -210,15 +214,16 @@ def _check_issuer_audience_times(claims: Mapping[str, Any], policy: Policy, now:
     return issuer
 
 
-def _check_at_hash(token: Verified, claims: Mapping[str, Any], access_token: str | None) -> None:
-    expected = claims.get("at_hash")
-    if expected is None or access_token is None:
+def _check_hash(token: Verified, name: str, hashed: str | None) -> None:
+    """Check a hash of Core 3.1.3.6 and 3.3.2.11, or `s_hash` of FAPI 1.0; each is optional."""
+    expected = token.claims.get(name)
+    if expected is None or hashed is None:
         return
     hash_function = HASHES.get(str(token.header["alg"])[-3:], hashlib.sha512)
-    digest = hash_function(access_token.encode()).digest()
+    digest = hash_function(hashed.encode()).digest()
     half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
     if not isinstance(expected, str) or not hmac.compare_digest(expected.encode(), half):
-        raise BadTokenError("at_hash")
+        raise BadTokenError(name)
 
 
 def _id_token(token: Verified, claims: Mapping[str, Any], policy: Policy) -> IdToken:

@@ -178,18 +178,15 @@ class HttpProxy:
         assert grant.authorization is not None
         path = target(route, scope["raw_path"], scope["query_string"])
         nonces = self._upstreams.nonces
-        proof = UpstreamProof(
-            grant.proof_key, nonces, scope["method"], path, grant.authorization
-        )
-        response = await self._send(route, grant, scope, body, departure, proof)
-        if not proof.heard(response.status, response.headers):
-            return response
-        if isinstance(body, Browser) and (body := body.repeatable) is None:
-            return response
-        await response.aclose()
-        response = await self._send(route, grant, scope, body, departure, proof)
-        proof.heard(response.status, response.headers)
-        return response
+        proof = UpstreamProof(grant.proof_key, nonces, scope["method"], path, grant.authorization)
+        while True:
+            response = await self._send(route, grant, scope, body, departure, proof)
+            kept = body.repeatable if isinstance(body, Browser) else body
+            repeatable = kept is not None or body is None
+            if not proof.heard(response.status, response.headers, repeatable=repeatable):
+                return response
+            await response.aclose()
+            body = kept
 
     async def _answer(
         self,

@@ -42,13 +42,15 @@ class UpstreamProof:
         origin = f"{address.scheme}://{address.authority.decode('ascii')}"
         return self._prover.proof(origin + self._path).encode("ascii")
 
-    def heard(self, status: int, fields: Headers) -> bool:
-        """Keep the nonce of the answer; whether the request is to be sent again with it."""
+    def heard(self, status: int, fields: Headers, *, repeatable: bool = True) -> bool:
+        """Keep the nonce of the answer; whether the request is to be sent again with it.
+
+        It is not where its body is gone, so that it is not `repeatable`.
+        """
         given = [value for name, value in fields if name == _NONCE]
         nonce = given[0].decode("latin-1") if len(given) == 1 else None
-        if not self._prover.heard(nonce) or status != _UNAUTHORIZED:
-            return False
-        if bearer_error(fields) != NONCE_WANTED:
+        wanted = status == _UNAUTHORIZED and bearer_error(fields) == NONCE_WANTED
+        if not self._prover.heard(nonce, demanded=wanted and repeatable):
             return False
         self.address = self._asked
         return True

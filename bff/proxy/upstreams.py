@@ -132,7 +132,8 @@ class BalancedUpstream:
     ) -> UpstreamResponse:
         """Send a request as `UpstreamPool.send` does, to one address after another.
 
-        A `proof` may be for one address alone. `timeout` bounds all tries together. Raises the same; Problem where all are left out.
+        A `proof` may be for one address alone. `timeout` bounds all tries together. Raises the
+        same; Problem where all are left out.
         """
 
         def call(address: Address, left: float, connecting: float) -> Awaitable[UpstreamResponse]:

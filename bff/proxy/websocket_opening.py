@@ -1,9 +1,11 @@
 """Opens a WebSocket to the upstream of a route, with the token of whoever asks for it.
 
 Rules: addresses take turns as for requests; a 401 for an expired token is met once by a refresh and
-a second handshake, and so is one for a proof without the upstream's nonce; a browser that leaves meanwhile is not waited for.
+a second handshake, and so is one for a proof without the upstream's nonce; a browser that leaves
+meanwhile is not waited for.
 
-Source: contract, section 5; RFC 6455 section 4.1; RFC 6750 section 3.1; RFC 9470 section 3.
+Source: contract, section 5; RFC 6455 section 4.1; RFC 6750 section 3.1; RFC 9449 section 9; RFC
+9470 section 3.
 """
 
 from __future__ import annotations
@@ -94,16 +96,12 @@ class Opener:
         path = target(route, scope["raw_path"], scope["query_string"])
         nonces = self._upstreams.nonces
         proof = UpstreamProof(grant.proof_key, nonces, "GET", path, grant.authorization)
-        try:
-            return await self._connect_once(route, grant, scope, receive, proof)
-        except RefusedError as refusal:
-            if not proof.heard(refusal.status, refusal.fields):
-                raise
-        try:
-            return await self._connect_once(route, grant, scope, receive, proof)
-        except RefusedError as refusal:
-            proof.heard(refusal.status, refusal.fields)
-            raise
+        while True:
+            try:
+                return await self._connect_once(route, grant, scope, receive, proof)
+            except RefusedError as refusal:
+                if not proof.heard(refusal.status, refusal.fields):
+                    raise
 
     async def _connect_once(
         self,

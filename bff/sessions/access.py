@@ -42,7 +42,7 @@ class Access:
         if identifier is None or store.cache is None:
             return None
         session = store.cache.get(names.session_key(identifier))
-        if session is None:
+        if session is None or self._parties.named(session.provider) is None:
             return None
         now = store.clock()
         if session.tokens.due(now) or not session.alive(now, store.lifetimes.idle):

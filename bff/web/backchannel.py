@@ -70,7 +70,7 @@ async def judge(service: Service, raw: str) -> LogoutToken:
     for provider in candidates(service, raw):
         policy = provider.registration.policy
         try:
-            verified = await provider.verified(raw)
+            verified = await provider.verified(raw, brought=True)
             return check_logout_token(verified, policy, service.clock())
         except BadTokenError as error:
             first = first or error

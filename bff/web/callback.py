@@ -125,7 +125,7 @@ async def establish(
         )
         plain = provider.registration.oauth2_without_id_token
         if plain is None:
-            id_token = await judge_id_token(service, provider, grant, login)
+            id_token = await judge_id_token(service, provider, grant, login, caller.parameters)
             claims = await gather_claims(provider, metadata, grant, id_token, key)
         else:
             id_token = await identify(provider, plain, grant.access_token, service.clock())
@@ -201,7 +201,11 @@ async def take_login(service: Service, provider: Provider, caller: Caller) -> Lo
 
 
 async def judge_id_token(
-    service: Service, provider: Provider, grant: Grant, login: Login
+    service: Service,
+    provider: Provider,
+    grant: Grant,
+    login: Login,
+    answer: Mapping[str, str],
 ) -> IdToken:
     """Verify and judge the ID token; there must be one."""
     if grant.id_token is None:
@@ -212,6 +216,8 @@ async def judge_id_token(
         service.clock(),
         nonce=login.nonce,
         access_token=grant.access_token,
+        code=answer.get("code"),
+        state=answer.get("state"),
         max_age=login.max_age,
         acr_values=login.acr_values,
         asked_at=login.started_at,

@@ -123,7 +123,7 @@ async def sign_in(run: Run, rig: Rig, browser: UserAgent, which: str) -> None:
         access_token=access,
         refresh_token=refresh,
     )
-    rig.subs[f"Bearer {access}"] = SUB
+    rig.subs[access] = SUB
     rig.plans[refresh] = Answer(
         body={
             "access_token": run.fresh(f"{which} new access token"),

@@ -56,7 +56,7 @@ def several(provider: ScriptedProvider) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def wide(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wide]:
-    """A service with `form_post`, both kinds of sign-out by the provider, its logins, and an API."""
+    """A service with `form_post`, both sign-outs by the provider, its logins, and an API."""
     async with scripted_provider() as api:
         env = {
             "BFF_RESPONSE_MODE": "form_post",

@@ -1,9 +1,10 @@
 """A provider that enforces what the FAPI 2.0 Security Profile asks of a client, and an API with it.
 
-Each request to it is judged as the certification suite judges it; what is wrong is kept in `faults`
-and the request refused. A test that ends with no faults has seen none.
+The variant is private_key_jwt and DPoP. Each request is judged as the certification suite judges
+it; what is wrong is kept in `faults` and the request refused. A test that ends with no faults has
+seen none. Every server demands nonces of its own.
 
-Source: FAPI 2.0 Security Profile 5.3.3, RFC 7523, RFC 9126.
+Source: FAPI 2.0 Security Profile 5.3.3, RFC 7523, RFC 9126, RFC 9449.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ import httpx2
 from bff.oidc.keys import BadTokenError, import_keys, verify
 from tests.hostile.rig import CLIENT_ID, Rig, open_rig
 from tests.support import jose
-from tests.support.scripted_provider import Answer, Asked, ScriptedProvider, scripted_provider
+from tests.support.proofs import ProofJudge, said
+from tests.support.scripted_provider import (
+    Answer,
+    Asked,
+    Script,
+    ScriptedProvider,
+    scripted_provider,
+)
 
 BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -40,20 +48,45 @@ class Fapi:
     pushed: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     numbers: count[int] = field(default_factory=count)
 
+    def __post_init__(self) -> None:
+        """Have a judge of proofs for each server, with nonces of its own."""
+        origin = self.rig.provider.issuer.rstrip("/")
+        self.at_token = ProofJudge(origin, demands=True)
+        self.at_userinfo = ProofJudge(origin, resource=True, demands=True)
+        self.at_api = ProofJudge(self.api.issuer, resource=True, demands=True)
+        self.judges = (self.at_token, self.at_userinfo, self.at_api)
+
     def enforce(self) -> None:
         """Judge what comes to the provider before it is answered."""
         answers = self.rig.provider.answers
         redeem = answers["/token"]
-        assert callable(redeem)
 
         async def token(asked: Asked) -> Answer:
             if not self._authenticated(asked):
                 return Answer(401, {"error": "invalid_client"})
-            said = redeem(asked)
-            return said if isinstance(said, Answer) else await said
+            proven = self.at_token.judge(asked)
+            return proven if isinstance(proven, Answer) else await said(redeem, asked)
 
         answers["/token"] = token
         answers["/par"] = self._push
+        answers["/userinfo"] = self.guarded(self.at_userinfo, answers["/userinfo"])
+
+    def guarded(self, judge: ProofJudge, script: Script) -> Script:
+        """Return a script for who comes with a token and a proof of its key."""
+
+        async def answer(asked: Asked) -> Answer:
+            scheme, _, token = asked.headers.get("authorization", "").partition(" ")
+            if scheme != "DPoP":
+                self.faults.append(f"{asked.target}: scheme {scheme}")
+                return Answer(401, {}, headers=(("WWW-Authenticate", 'DPoP algs="ES256"'),))
+            proven = judge.judge(asked, token)
+            return proven if isinstance(proven, Answer) else await said(script, asked)
+
+        return answer
+
+    def all_faults(self) -> list[str]:
+        """Return what was wrong at any server."""
+        return [*self.faults, *(fault for judge in self.judges for fault in judge.faults)]
 
     def check_redirect(self, location: str) -> None:
         """Note what is wrong with the address that the browser was sent to."""
@@ -133,6 +166,7 @@ async def open_fapi(folder: Path) -> AsyncIterator[Fapi]:
             "BFF_CLIENT_AUTH": "private_key_jwt",
             "BFF_CLIENT_KEY_FILE": str(file),
             "BFF_ID_TOKEN_ALG": "PS256",
+            "BFF_DPOP": "true",
             "BFF_ROUTES": json.dumps({"/api": api.issuer}),
         }
         async with open_rig(folder, env, prepare=profile) as rig:

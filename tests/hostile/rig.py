@@ -71,6 +71,7 @@ class Rig:
     service: Service
     form_post: bool = False
     alg: str = "RS256"
+    token_type: str = "Bearer"
     plans: dict[str, Script] = field(default_factory=dict[str, Script])
     subs: dict[str, str] = field(default_factory=dict[str, str])
     codes: count[int] = field(default_factory=count)
@@ -100,13 +101,13 @@ class Rig:
         """Have the token endpoint answer this login; members that are None are left out."""
         answer = {
             "access_token": f"access-{begun.code}",
-            "token_type": "Bearer",
+            "token_type": self.token_type,
             "expires_in": 300,
             "id_token": minted or self.sign(begun.claims),
             **members,
         }
         body = {name: value for name, value in answer.items() if value is not None}
-        self.subs[f"Bearer {answer['access_token']}"] = begun.claims["sub"]
+        self.subs[str(answer["access_token"])] = begun.claims["sub"]
         self.plans[begun.code] = Answer(body=body)
 
     def sign(self, claims: Claims) -> str:
@@ -161,7 +162,7 @@ class Rig:
         return said if isinstance(said, Answer) else await said
 
     def _userinfo(self, asked: Asked) -> Answer:
-        sub = self.subs[asked.headers["authorization"]]
+        sub = self.subs[asked.headers["authorization"].partition(" ")[2]]
         return Answer(body={"sub": sub, "name": sub.title()})
 
 
@@ -214,8 +215,13 @@ async def open_rig(
         running = bff_serve(folder, port, variables, wait=wait)
         service = await asyncio.to_thread(running.__enter__)
         try:
-            form_post = variables.get("BFF_RESPONSE_MODE") == "form_post"
-            yield Rig(provider, service, form_post, variables.get("BFF_ID_TOKEN_ALG", "RS256"))
+            yield Rig(
+                provider,
+                service,
+                form_post=variables.get("BFF_RESPONSE_MODE") == "form_post",
+                alg=variables.get("BFF_ID_TOKEN_ALG", "RS256"),
+                token_type="DPoP" if "BFF_DPOP" in variables else "Bearer",
+            )
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
 

@@ -1,10 +1,11 @@
-"""FAPI 2.0 Security Profile, private_key_jwt: what the client must send, accept and refuse.
+"""FAPI 2.0 Security Profile with private_key_jwt and DPoP: what to send, accept and refuse.
 
 The names are those of the modules after `fapi2-security-profile-final-client-test-`.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -26,10 +27,9 @@ Claims = dict[str, Any]
 @pytest_asyncio.fixture(loop_scope="session")
 async def browser(fapi: Fapi) -> AsyncIterator[UserAgent]:
     """A browser; the provider must have found nothing wrong with what came meanwhile."""
-    fapi.faults.clear()
     async with UserAgent(fapi.rig.service.base_url) as browser:
         yield browser
-    assert fapi.faults == []
+    assert fapi.all_faults() == []
 
 
 async def login(
@@ -66,11 +66,11 @@ async def test_happy_path(fapi: Fapi, browser: UserAgent) -> None:
     fapi.check_redirect(page.headers["location"])
     begun, outcome = await login(fapi, browser)
     assert (outcome.page.status, outcome.signed_in, outcome.reasons) == (200, True, [])
-    assert outcome.asked == ["/token", "/userinfo"]
-    fapi.api.answers["/api/accounts"] = Answer(body={"ok": True})
+    assert (outcome.asked[0], outcome.asked[-1]) == ("/token", "/userinfo")
+    fapi.api.answers["/api/accounts"] = fapi.guarded(fapi.at_api, Answer(body={"ok": True}))
     assert (await browser.fetch("/api/accounts")).status_code == 200
     sent = fapi.api.last("/api/accounts")
-    assert sent.headers["authorization"].endswith(f" access-{begun.code}")
+    assert sent.headers["authorization"] == f"DPoP access-{begun.code}"
     assert "access-" not in sent.target
 
 
@@ -78,7 +78,9 @@ async def test_the_published_keys_hold_nothing_private(fapi: Fapi, browser: User
     """Names differ, and no private member is there."""
     keys = fapi.published["keys"]
     assert len({one["kid"] for one in keys}) == len(keys)
-    assert not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & {name for one in keys for name in one}
+    assert not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & {
+        name for one in keys for name in one
+    }
 
 
 async def test_every_login_is_pushed_anew(fapi: Fapi, browser: UserAgent) -> None:
@@ -108,7 +110,7 @@ async def test_a_poisoned_id_token(
     """Refused by name; neither userinfo nor the API is called with what came beside it."""
     _, outcome = await login(fapi, browser, changed(fapi, **changes))
     assert (outcome.reasons, outcome.signed_in) == ([reason], False)
-    assert (outcome.page.status, outcome.asked) == (400, ["/token"])
+    assert (outcome.page.status, set(outcome.asked)) == (400, {"/token"})
 
 
 SIGNED: dict[str, tuple[Callable[[Claims], str], str]] = {
@@ -179,14 +181,14 @@ async def test_client_refresh_token_test(fapi: Fapi, browser: UserAgent) -> None
         challenge = ("WWW-Authenticate", 'Bearer error="invalid_token"')
         return Answer(401, {}, headers=(challenge,))
 
-    fapi.api.answers["/api/slow"] = api
+    fapi.api.answers["/api/slow"] = fapi.guarded(fapi.at_api, api)
     begun, outcome = await login(fapi, browser, refresh_token="%first:refresh token+")
     assert outcome.signed_in
     names = ["%first:refresh token+", "%second:refresh token+", "third"]
-    for number, (old, new) in enumerate(zip(names, names[1:], strict=False)):
+    for number, (old, new) in enumerate(itertools.pairwise(names)):
         claims = {**begun.claims, "iat": int(time.time())}
         body = {
-            "access_token": f"renewed-{number}", "token_type": "Bearer", "expires_in": 300,
+            "access_token": f"renewed-{number}", "token_type": "dpop", "expires_in": 300,
             "refresh_token": new, "id_token": fapi.rig.sign(claims),
         }  # fmt: skip
         fapi.rig.plans[old] = Answer(body=body)
@@ -197,4 +199,46 @@ async def test_client_refresh_token_test(fapi: Fapi, browser: UserAgent) -> None
     assert (await browser.fetch("/bff/session")).json()["authenticated"] is True
     assert (await browser.fetch("/api/slow")).status_code == 200
     forms = [one.form for one in fapi.rig.provider.asked[before:] if one.target == "/token"]
-    assert [form["refresh_token"] for form in forms] == names[:2]
+    sent = [form["refresh_token"] for form in forms]
+    assert list(dict.fromkeys(sent)) == names[:2]
+
+
+async def test_happy_path_no_dpop_nonce(fapi: Fapi, browser: UserAgent) -> None:
+    """Where no server wants a nonce, one request of each kind does."""
+    for judge in fapi.judges:
+        judge.demands = False
+    try:
+        _, outcome = await login(fapi, browser)
+    finally:
+        for judge in fapi.judges:
+            judge.demands = True
+    assert (outcome.signed_in, outcome.asked) == (True, ["/token", "/userinfo"])
+
+
+async def test_token_type_case_insensitivity(fapi: Fapi, browser: UserAgent) -> None:
+    """`dPOP` is DPoP (T20)."""
+    _, outcome = await login(fapi, browser, token_type="dPOP")
+    assert outcome.signed_in
+
+
+@pytest.mark.parametrize("token_type", ["Bearer", "bearer", "N_A", "DPoP "])
+async def test_a_token_that_is_not_bound(fapi: Fapi, browser: UserAgent, token_type: str) -> None:
+    """Where tokens must be bound, one that is not is not used (RFC 9449 5)."""
+    _, outcome = await login(fapi, browser, token_type=token_type)
+    assert not outcome.signed_in
+    assert set(outcome.asked) == {"/token"}
+    assert outcome.reasons in (["token_endpoint_token_not_bound"], ["token_endpoint_token_type"])
+
+
+async def test_rs_dpop_auth_scheme_case_insensitivity(fapi: Fapi, browser: UserAgent) -> None:
+    """The API demands its nonce as `dPoP`: the request is proven again, once, with that nonce."""
+    begun, _ = await login(fapi, browser)
+    fapi.api.answers["/api/case"] = fapi.guarded(fapi.at_api, Answer(body={"ok": True}))
+    fapi.at_api.nonces.clear()
+    before = fapi.at_api.demanded
+    assert (await browser.fetch("/api/case?a=b", method="POST", json={"a": 1})).status_code == 200
+    assert fapi.at_api.demanded == before + 1
+    came = [one for one in fapi.api.asked if one.target == "/api/case?a=b"]
+    assert [one.body for one in came] == [b'{"a": 1}'] * 2
+    assert came[0].headers["dpop"] != came[1].headers["dpop"]
+    assert {one.headers["authorization"] for one in came} == {f"DPoP access-{begun.code}"}

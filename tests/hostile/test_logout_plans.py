@@ -197,7 +197,7 @@ async def test_oidcc_client_test_3rd_party_init_login(
 
 
 async def test_a_login_that_a_stranger_starts_is_not_begun(wide: Wide) -> None:
-    """Another issuer, none, or ours without its slash: 400, and nobody is sent anywhere (T9, T19)."""
+    """Another issuer, none, or ours without its slash: 400, and nobody is sent away (T9, T19)."""
     rig = wide.rig
     before = len(rig.provider.asked)
     async with UserAgent(rig.service.base_url) as browser:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import uvicorn
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 SCOPE = "orders:read"
+
+
+Api = TypeVar("Api", bound="OrdersApi")
 
 
 @dataclass(slots=True)
@@ -77,11 +81,16 @@ class OrdersApi:
         return decoded.claims
 
 
-@asynccontextmanager
-async def orders_api() -> AsyncGenerator[OrdersApi]:
+def orders_api() -> AbstractAsyncContextManager[OrdersApi]:
     """The API, listening on a free loopback port."""
+    return serving(OrdersApi)
+
+
+@asynccontextmanager
+async def serving(make: Callable[[str], Api]) -> AsyncGenerator[Api]:
+    """An API of some kind, listening on a free loopback port; `make` gets its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    api = OrdersApi(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    api = make(f"http://127.0.0.1:{listener.getsockname()[1]}")
     server = uvicorn.Server(uvicorn.Config(api, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve([listener]))
     try:

@@ -25,11 +25,13 @@ def play(provider: ScriptedProvider, name: str, issuer_path: str | None = None) 
     `issuer_path`: where the document is, if that is not under the issuer that it names.
     """
     origin = provider.issuer
-    document = {member: _moved(value, origin) for member, value in recorded(name).items()}
-    path = urlsplit(document["issuer"]).path if issuer_path is None else issuer_path
+    document: dict[str, Any] = {
+        member: _moved(value, origin) for member, value in recorded(name).items()
+    }
+    path = urlsplit(str(document["issuer"])).path if issuer_path is None else issuer_path
     provider.issuer = origin + path
     provider.answers[path.removesuffix("/") + DISCOVERY] = Answer(body=document)
-    provider.answers[urlsplit(document["jwks_uri"]).path] = lambda _: Answer(
+    provider.answers[urlsplit(str(document["jwks_uri"])).path] = lambda _: Answer(
         body={"keys": provider.keys}
     )
 

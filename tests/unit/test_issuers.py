@@ -22,6 +22,7 @@ from tests.support.recorded import recorded
 MICROSOFT = "https://login.microsoftonline.com"
 COMMON = f"{MICROSOFT}/common/v2.0"
 ONE = "11111111-2222-3333-4444-555555555555"
+LARGE = "AAAAAAAA-2222-3333-4444-555555555555"
 TWO = "99999999-2222-3333-4444-555555555555"
 TEMPLATE = f"{MICROSOFT}/{{tenantid}}/v2.0"
 GOOGLE = "https://accounts.google.com"
@@ -64,7 +65,7 @@ def test_a_tenants_token_has_the_tenants_issuer() -> None:
     [
         of_tenant(tenant=TWO), of_tenant(tid=None), of_tenant(tid=7), of_tenant(tid=[ONE]),
         of_tenant(tid="common", tenant="common"), of_tenant(tid="{tenantid}", tenant="{tenantid}"),
-        of_tenant(tid="", tenant=""), of_tenant(tid=ONE.upper(), tenant=ONE.upper().replace("1", "A")),
+        of_tenant(tid="", tenant=""), of_tenant(tid=LARGE, tenant=LARGE),
         of_tenant(tid=f"{ONE}\n", tenant=f"{ONE}\n"), of_tenant(tid="..", tenant=".."),
         {"tid": ONE}, {"iss": [f"{MICROSOFT}/{ONE}/v2.0"], "tid": ONE},
         {"iss": COMMON, "tid": ONE}, {"iss": TEMPLATE, "tid": ONE},
@@ -131,4 +132,7 @@ def test_whatever_a_token_says_only_its_own_issuer_is_found(claims: dict[str, An
     for issuer in (COMMON, GOOGLE, "https://id.example"):
         found = true_issuer(claims, issuer)
         assert found is None or found == claims["iss"]
-        assert issuer_named(claims.get("iss"), issuer, frozenset({"*"})) in {None, claims.get("iss")}
+        assert issuer_named(claims.get("iss"), issuer, frozenset({"*"})) in {
+            None,
+            claims.get("iss"),
+        }

@@ -24,7 +24,7 @@ from bff.settings import Settings
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 COMMON = "https://login.microsoftonline.com/common/v2.0"
-GITHUB = {
+GITHUB: dict[str, Any] = {
     "authorization_endpoint": "https://github.com/login/oauth/authorize",
     "token_endpoint": "https://github.com/login/oauth/access_token",
     "userinfo_endpoint": "https://api.github.com/user",
@@ -79,7 +79,7 @@ def test_required_claims_name_their_values() -> None:
 def test_the_sign_outs_parameters_are_filled_in() -> None:
     """Each placeholder once, and what is then empty is left out."""
     params = parse_logout_params('{"a": "x{client_id}{{", "b": "{sid}", "c": "fixed"}')
-    assert isinstance(params, dict)
+    assert params is not None
     assert filled(params, {"client_id": "{state}", "sid": None}) == {"a": "x{state}{", "c": "fixed"}
 
 
@@ -119,7 +119,7 @@ def test_the_sign_outs_address_is_https(url: str) -> None:
 def test_a_provider_without_id_tokens_is_read() -> None:
     """No scope by default, since `openid` is none of its."""
     found = load(oauth2_without_id_token=json.dumps({**GITHUB, "claims": ["login"]}))
-    assert found.oauth2_without_id_token == PlainOAuth2(*GITHUB.values(), ("login",))
+    assert found.oauth2_without_id_token == PlainOAuth2(**GITHUB, claims=("login",))
     assert found.scopes == ()
     assert load(oauth2_without_id_token=GITHUB, scopes="read:user").scopes == ("read:user",)
     assert "BFF_SCOPES" in faults(scopes="read:user")

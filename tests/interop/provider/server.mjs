@@ -15,6 +15,8 @@
  *   accounts        login name to claims, beside those made up for every other login
  *   clients         metadata of further clients
  *   features        features of the library to switch on or change, beside those below
+ *   keys            algorithms of further signing keys, each an RSA key of its own
+ *   dpopNonces      true: every DPoP proof needs a nonce (RFC 9449, section 8)
  *   mtls            {key, cert, ca} as PEM: the same provider also at an https port that asks for a
  *                   certificate, named by `mtls_endpoint_aliases` (RFC 8705)
  *
@@ -40,6 +42,8 @@ const options = {
   accounts: {},
   clients: [],
   features: {},
+  keys: [],
+  dpopNonces: false,
   mtls: null,
   ...JSON.parse(process.env.PROVIDER_OPTIONS ?? '{}'),
 };
@@ -85,13 +89,11 @@ const configuration = {
   clients: [options.client, ...options.clients],
   cookies: { keys: [randomBytes(32).toString('base64url')] },
   jwks: {
-    keys: [
-      {
-        ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }),
-        use: 'sig',
-        alg: 'RS256',
-      },
-    ],
+    keys: ['RS256', ...options.keys].map((alg) => ({
+      ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }),
+      use: 'sig',
+      alg,
+    })),
   },
   clientAuthMethods: [
     'client_secret_basic',
@@ -145,6 +147,11 @@ const configuration = {
       },
     },
     mTLS: byCertificate,
+    dPoP: {
+      enabled: true,
+      nonceSecret: randomBytes(32),
+      requireNonce: () => options.dpopNonces,
+    },
     ...options.features,
   },
 };

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.doctor.findings import Finding, Grade, as_json, in_area, ready, show
-from bff.doctor.provider import clock_finding, names_in, unusable
+from bff.doctor.provider import clock_finding, dpop_finding, names_in, unusable
 from bff.doctor.redis import judge_redis
 from bff.doctor.tls import examine_tls, judge_tls
 from bff.doctor.trial import judge_push, judge_redemption
@@ -74,6 +74,26 @@ def test_a_code_that_nobody_issued_tells(status: int, error: str | None, grade: 
 def test_redis_is_judged_by_what_it_says(changes: dict[str, Any], grades: list[Grade]) -> None:
     """Too old is a fault; what may lose sessions is told."""
     assert [one.grade for one in judge_redis({**FACTS, **changes}, embedded=False)] == grades
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed", "grade", "words"),
+    [
+        (False, None, Grade.NOTE, "not offered"),
+        (False, ["PS256"], Grade.NOTE, "not offered"),
+        (False, ["PS256", "ES256"], Grade.NOTE, "offered, and not used"),
+        (True, ["PS256", "ES256"], Grade.GOOD, "will be used, with ES256"),
+        (True, ["PS256"], Grade.FAULT, "no proofs by ES256"),
+        (True, "ES256", Grade.FAULT, "no proofs by ES256"),
+        (True, None, Grade.WARNING, "not listed"),
+    ],
+)
+def test_bound_tokens_need_a_provider_that_knows_them(
+    *, wanted: bool, listed: object, grade: Grade, words: str
+) -> None:
+    """A list without our algorithm is a fault, none is a risk; unused it is only mentioned."""
+    finding = dpop_finding({"dpop_signing_alg_values_supported": listed}, wanted=wanted)
+    assert (finding.grade, words in finding.text) == (grade, True), finding
 
 
 def test_an_embedded_redis_is_for_development() -> None:

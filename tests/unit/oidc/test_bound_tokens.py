@@ -93,7 +93,8 @@ async def test_the_case_of_the_token_type_does_not_matter(
 ) -> None:
     """RFC 6749 section 5.1."""
     scripted.answers["/token"] = Answer(body={**BOUND, "token_type": token_type})
-    assert await token_endpoint.refresh(make_provider(), "rt", None, ProofKey.generate())
+    grant = await token_endpoint.refresh(make_provider(), "rt", None, ProofKey.generate())
+    assert grant.access_token == "at"
 
 
 @pytest.mark.parametrize("token_type", ["DPoP", "mac", None, 5])

@@ -79,9 +79,9 @@ def test_query_and_fragment_are_no_part_of_the_target(rest: str) -> None:
 def test_each_origin_has_its_own_nonce() -> None:
     """Those of provider and upstream are apart; the last one given counts."""
     nonces = Nonces()
-    assert nonces.note("https://id.example/token", "one") == "one"
-    assert nonces.note("https://id.example/par", "two") == "two"
-    assert nonces.note("https://api.example/", "three") == "three"
+    nonces.note("https://id.example/token", "one")
+    nonces.note("https://id.example/par", "two")
+    nonces.note("https://api.example/", "three")
     assert nonces.of("https://id.example/userinfo") == "two"
     assert nonces.of("https://api.example/orders") == "three"
     assert nonces.of("https://id.example:8443/") is None
@@ -92,7 +92,7 @@ def test_a_nonce_that_is_none_is_not_kept() -> None:
     nonces = Nonces()
     nonces.note(URL, "good~!#")
     for bad in (None, "", "x" * 2000, 'a"b', "a b", "a\\b", "\r\n", "\u20ac"):
-        assert nonces.note(URL, bad) is None
+        nonces.note(URL, bad)
     assert nonces.of(URL) == "good~!#"
 
 
@@ -110,7 +110,7 @@ def test_a_request_that_is_sent_again_is_proven_anew() -> None:
     clock = Clock(NOW)
     prover = Prover(ProofKey.generate(), Nonces(), "GET", "token", clock=clock)
     first = opened(prover.proof(URL)).claims
-    assert prover.heard("fresh")
+    assert prover.heard("fresh", demanded=True)
     clock.advance(5)
     second = opened(prover.proof(URL)).claims
     assert first.pop("jti") != second.pop("jti")
@@ -125,9 +125,21 @@ def test_a_nonce_that_was_used_in_vain_is_not_tried_again() -> None:
     nonces.note(URL, "old")
     prover = Prover(ProofKey.generate(), nonces, "POST")
     prover.proof(URL)
-    assert not prover.heard("old")
-    assert not prover.heard(None)
-    assert prover.heard("new")
+    for bad in ("old", None, 'a"b'):
+        assert not prover.heard(bad, demanded=True)
+    assert prover.heard("new", demanded=True)
+    prover.proof(URL)
+    assert not prover.heard("newer", demanded=True), "there is one more attempt, not two"
+    assert nonces.of(URL) == "newer"
+
+
+def test_the_nonce_of_a_good_answer_is_kept() -> None:
+    """Nothing is sent again for it; the next request begins with it."""
+    nonces = Nonces()
+    prover = Prover(ProofKey.generate(), nonces, "POST")
+    prover.proof(URL)
+    assert not prover.heard("next", demanded=False)
+    assert nonces.of(URL) == "next"
 
 
 def test_two_requests_at_once_are_both_worth_another_try() -> None:
@@ -136,16 +148,19 @@ def test_two_requests_at_once_are_both_worth_another_try() -> None:
     one, two = (Prover(ProofKey.generate(), nonces, "POST") for _ in range(2))
     for prover in (one, two):
         prover.proof(URL)
-    assert one.heard("same")
-    assert two.heard("same")
+    assert one.heard("same", demanded=True)
+    assert two.heard("same", demanded=True)
 
 
 def test_a_nonce_that_is_good_once_goes_to_the_request_it_was_given_to() -> None:
-    """What another request is given meanwhile is not used for this one; nor at another origin."""
+    """Nobody else uses it meanwhile; what others are given is not used for it; nor elsewhere."""
     nonces = Nonces()
     prover = Prover(ProofKey.generate(), nonces, "POST")
     prover.proof(URL)
-    assert prover.heard("mine")
+    assert prover.heard("mine", demanded=True)
+    assert nonces.of(URL) is None
     nonces.note(URL, "of another")
     assert opened(prover.proof(URL)).claims["nonce"] == "mine"
+    assert not prover.heard(None, demanded=False)
+    assert nonces.of(URL) == "mine", "it was good, and no other has come: it may be good for more"
     assert "nonce" not in opened(prover.proof("https://other.example/token")).claims

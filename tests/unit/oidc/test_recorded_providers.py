@@ -1,8 +1,9 @@
-"""How documents that providers really published are judged: what is used of each, and what is not."""
+"""How documents that providers really published are judged, and what is used of each."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bff.doctor.provider import client_findings, feature_findings
 from bff.oidc.jarm import JWT_MODES
 from bff.oidc.metadata import BadMetadataError, Metadata, judge_metadata
 from bff.oidc.provider import Provider
+from bff.oidc.registration import Registration
 from bff.settings import Settings
 from tests.support.recorded import NAMES, recorded
 
@@ -22,7 +24,7 @@ SEVERAL = {"entra-common": "common", "entra-organizations": "organizations"}
 # What of each is used with a client secret. P: pushed requests. I: `iss` is promised, so missed.
 # U: userinfo. R: revocation. S: sign-out there. B: back-channel logout.
 USED = {
-    "apple": "R", "auth0": "URS", "authentik": "URSB", "cognito": "U", "dex": "U",
+    "apple": "R", "auth0": "URSB", "authentik": "URSB", "cognito": "U", "dex": "U",
     "duende-demo": "IURSB", "entra-common": "US", "entra-organizations": "US",
     "entra-tenant": "US", "gitlab": "UR", "google": "UR", "keycloak": "PIURSB", "linkedin": "U",
     "okta-custom": "PURS", "okta-org": "PURS", "onelogin": "URS", "ory-hydra": "RSB",
@@ -38,7 +40,7 @@ BY_FORM = {"apple"}
 WITHOUT_RS256 = {"ory-hydra": "ES256"}
 # Those that list `offline_access`: without it in BFF_SCOPES `bff check` warns.
 OFFLINE = {
-    "auth0", "authentik", "dex", "duende-demo", "entra-common", "entra-organizations",
+    "auth0", "dex", "duende-demo", "entra-common", "entra-organizations",
     "entra-tenant", "keycloak", "okta-custom", "okta-org", "ory-hydra", "ory-network",
     "pingfederate", "salesforce", "zitadel",
 }  # fmt: skip
@@ -62,7 +64,7 @@ Make = Callable[..., tuple[Provider, Metadata]]
 
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
-    """A function that returns our side of a recorded provider, and what was made of its document."""
+    """A function that returns our side of a recorded provider, and what its document became."""
     made: list[Provider] = []
 
     def make(name: str, **values: Any) -> tuple[Provider, Metadata]:
@@ -75,9 +77,9 @@ async def make() -> AsyncIterator[Make]:
         await provider.aclose()
 
 
-def features(name: str, provider: Provider, metadata: Metadata) -> dict[str, Finding]:
+def features(name: str, registration: Registration, metadata: Metadata) -> dict[str, Finding]:
     """Return what `bff check` says of it."""
-    found = feature_findings(provider.registration, metadata, recorded(name))
+    found = feature_findings(registration, metadata, recorded(name))
     return {finding.subject: finding for finding in found}
 
 
@@ -88,22 +90,23 @@ def test_every_recorded_document_is_judged() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_what_is_used_of_each(make: Make, name: str) -> None:
-    """All can be used; optional endpoints where they are, nothing where they are not."""
+    """All can be used; optional endpoints where they are, nothing where they are not.
+
+    The secret goes by Basic wherever that is offered or nothing is said. `offline_access` is spoken
+    of where it is listed and not asked for.
+    """
     provider, metadata = make(name)
-    found = features(name, provider, metadata)
+    found = features(name, provider.registration, metadata)
     used = "".join(sign for sign, what in LETTERS.items() if found[what].grade is Grade.GOOD)
     assert used == USED[name]
     assert metadata.ignored == (("userinfo_endpoint",) if name == "ory-hydra" else ())
     assert not metadata.demands_request_object
-
-
-@pytest.mark.parametrize("name", NAMES)
-async def test_how_the_secret_is_sent_to_each(make: Make, name: str) -> None:
-    """Basic wherever it is offered or nothing is said; and that agrees with its list."""
-    provider, metadata = make(name)
     method = provider.client_auth_method(metadata)
     assert method == ("client_secret_post" if name in BY_FORM else "client_secret_basic")
     assert [finding.grade for finding in client_findings(provider, metadata)] == [Grade.GOOD]
+    assert (found["scopes"].grade is Grade.WARNING) is (name in OFFLINE)
+    asking = replace(provider.registration, scopes=("openid", "offline_access"))
+    assert features(name, asking, metadata)["scopes"].grade is Grade.GOOD
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,16 +117,6 @@ def test_the_algorithm_is_the_settings_not_the_documents(name: str) -> None:
     assert ("RS256" in listed) is (name not in WITHOUT_RS256)
     wanted = WITHOUT_RS256.get(name, "RS256")
     assert settings(name, id_token_alg=wanted).id_token_alg in listed
-
-
-@pytest.mark.parametrize("name", NAMES)
-async def test_where_offline_access_is_offered_it_is_spoken_of(make: Make, name: str) -> None:
-    """By those that list the scope; elsewhere it must not be asked for."""
-    provider, metadata = make(name)
-    warned = features(name, provider, metadata)["scopes"].grade is Grade.WARNING
-    assert warned is (name in OFFLINE)
-    provider, metadata = make(name, scopes="openid offline_access")
-    assert features(name, provider, metadata)["scopes"].grade is Grade.GOOD
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -189,6 +189,16 @@ def test_at_hash_may_be_absent_or_stand_alone() -> None:
     assert judge(id_claims(at_hash="anything"))
 
 
+def test_a_hash_of_the_code_or_state_must_be_right_where_it_is() -> None:
+    """`c_hash` and `s_hash` are optional too, and are of what came back to the redirect URI."""
+    code, state = "the-code", "the-state"
+    for name, hashed in (("c_hash", code), ("s_hash", state)):
+        assert judge(id_claims(**{name: at_hash(hashed)}), code=code, state=state)
+        assert judge(id_claims(**{name: at_hash(hashed)}))
+        wrong = id_claims(**{name: at_hash(f"{hashed}x")})
+        assert reason_of(judge, wrong, code=code, state=state) == name
+
+
 @pytest.mark.parametrize(
     ("auth_time", "max_age", "fits"),
     [

@@ -182,5 +182,10 @@ async def test_what_needs_work_is_not_at_hand(
     clock.advance(1800)
     assert access.at_hand(headers) is None
     clock.advance(-1800)
+    found = access.at_hand(headers)
+    assert kept.cache is not None
+    assert found is not None
+    kept.cache.exchange(found, replace(found, provider="not configured any more"))
+    assert access.at_hand(headers) is None
     await kept.end(session.key, EndReason.LOGOUT)
     assert access.at_hand(headers) is None
