@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bff.client_faults import certificate_of, client_faults
 from bff.client_settings import ClientSettings
 from bff.environment import PREFIX, EnvironmentSource
-from bff.faults import ConfigurationError, Fault
+from bff.faults import EXAMPLES, ConfigurationError, Fault
 from bff.oidc.registration import Registration
 from bff.oidc.tokens import Policy
 from bff.provider_settings import FIRST
@@ -75,7 +75,9 @@ def _shared_issuers(settings: Settings) -> list[Fault]:
     every = [client.issuer for client in clients]
     return [
         Fault(
-            "BFF_PROVIDERS", f"{issuer} must be the issuer of one provider only", '{"github": ...}'
+            "BFF_PROVIDERS",
+            f"{issuer} must be the issuer of one provider only",
+            EXAMPLES["providers"],
         )
         for issuer in sorted(plain)
         if every.count(issuer) > 1

@@ -13,6 +13,7 @@ from bff.doctor.peculiar import peculiar_findings
 from bff.doctor.tls import examine_tls
 from bff.doctor.trial import try_client
 from bff.errors import ProviderUnavailableError
+from bff.issuers import TENANT
 from bff.oidc.dpop import ALG
 from bff.oidc.json import BadJsonError, is_array, parse_object
 from bff.oidc.keys import KEY_TYPE, import_keys
@@ -77,6 +78,8 @@ def unusable(reason: str, document: Mapping[str, Any]) -> Finding:
     if reason == "issuer_mismatch":
         named = repr(document.get("issuer"))[:SHOWN]
         advice = f"the document names {named}: BFF_ISSUER must be that, to the letter"
+        if TENANT in named:
+            advice = "for several tenants BFF_ISSUER ends with /organizations/v2.0 or /common/v2.0"
     return Finding(Grade.FAULT, "discovery", f"the document cannot be used ({reason})", advice)
 
 

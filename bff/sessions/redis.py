@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from redis.exceptions import NoScriptError, RedisError
 
 from bff.errors import StoreUnavailableError
+from bff.sessions.deadline import Deadline
 from bff.sessions.redis_clients import Nodes, nodes_of
 from bff.sessions.redis_node import TIMEOUT, Client, Command
 
@@ -189,7 +190,7 @@ class Redis:
 async def answered(command: Awaitable[T]) -> T:
     """Await a command; turn every way of getting no answer into StoreUnavailableError."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with Deadline(PATIENCE):
             return await command
     except (RedisError, OSError) as error:
         raise _unavailable(error) from error

@@ -34,6 +34,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from bff.sessions.deadline import Deadline
 from bff.sessions.redis_node import TIMEOUT, Client, Command, Found, Node
 
 Address = tuple[str, int]
@@ -125,7 +126,7 @@ class Cluster:
         """Raise unless a node answers, and says that the cluster works."""
         for address in self._candidates():
             try:
-                async with asyncio.timeout(ASK_FOR):
+                async with Deadline(ASK_FOR):
                     facts = await self._node(address).ask(_cluster_info)
             except (RedisError, OSError):
                 continue
@@ -214,7 +215,7 @@ class Cluster:
         try:
             for address in self._candidates():
                 try:
-                    async with asyncio.timeout(ASK_FOR):
+                    async with Deadline(ASK_FOR):
                         answer = await self._node(address).ask(_cluster_slots)
                 except (RedisError, OSError) as error:
                     log.debug("redis.map_not_read", reason=type(error).__name__)

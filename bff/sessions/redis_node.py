@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from bff.sessions.deadline import Deadline
 from bff.sessions.redis_sentinel import close_idle
 
 Client = Any  # redis-py's commands are typed for sync and async at once
@@ -66,7 +67,7 @@ class Node:
             return answer
         async with self._turns:
             try:
-                async with asyncio.timeout(TIMEOUT):
+                async with Deadline(TIMEOUT):
                     return await command(self.client)
             except (RedisError, OSError) as error:
                 self._note(error)
@@ -78,7 +79,7 @@ class Node:
         """Send several commands together, on one connection; return answers and errors."""
         async with self._turns:
             try:
-                async with asyncio.timeout(TIMEOUT), self._pipeline() as pipe:
+                async with Deadline(TIMEOUT), self._pipeline() as pipe:
                     lasting = lasting and self._replicated and await self._replica_expected()
                     if asking:
                         pipe.execute_command("ASKING")

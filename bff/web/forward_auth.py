@@ -71,10 +71,9 @@ def router(service: Service, routes: RouteTable) -> APIRouter:
             )
             route = judged_route(routes, asked, believed=believed)
             method = "GET" if asked is None else asked.method
-            grant = await admission.admit(route, method, request.headers.raw)
+            return granted(await admission.admit(route, method, request.headers.raw))
         except Problem as problem:
             return refused(request, settings, asked if believed else None, problem)
-        return granted(grant)
 
     pages.get(HERE.decode())(forward_auth)
     pages.api_route(f"{HERE.decode()}/{{target:path}}", methods=list(METHODS))(forward_auth)

@@ -134,14 +134,16 @@ class Wrk:
         self.on = on
 
     def begin(
-        self, url: str, cookies: Sequence[str], seconds: float, shape: Shape, **fields: str
+        self,
+        url: str,
+        cookies: Sequence[str],
+        seconds: float,
+        shape: Shape,
+        authorization: str = "",
     ) -> Running:
-        """Begin to ask for a URL; a cookie of several is chosen at random, or in turn if `once`.
-
-        `fields` are further header fields; `_` stands for a hyphen in their names.
-        """
+        """Begin to ask for a URL; a cookie of several is chosen at random, or in turn if `once`."""
         number = next(NUMBERS)
-        more = {name.replace("_", "-"): value for name, value in fields.items()}
+        fields = {**HEADERS, **({"Authorization": authorization} if authorization else {})}
         body = self._cookies(cookies, number, in_turn=shape.once)
         if shape.think:
             body += PACED % round(2 * shape.think)
@@ -153,9 +155,7 @@ class Wrk:
             % {
                 "mark": MARK,
                 "body": body,
-                "fields": ", ".join(
-                    f"[{_lua(n)}] = {_lua(v)}" for n, v in {**HEADERS, **more}.items()
-                ),
+                "fields": ", ".join(f"[{_lua(n)}] = {_lua(v)}" for n, v in fields.items()),
             }
         )
         command = [

@@ -66,9 +66,7 @@ def sample(
     answered = neighbours.answered(stage.upstream)
     before = cpu_seconds(pids)
     with ExitStack() as stack:
-        running = stage.wrk.begin(
-            target.url, target.cookies, seconds, shape, Authorization=neighbours.TOKEN
-        )
+        running = stage.wrk.begin(target.url, target.cookies, seconds, shape, target.authorization)
         stack.callback(running.stop)
         if beside is not None:
             waiting = beside.begin()
@@ -92,9 +90,11 @@ def sample(
 
 def _see_the_body(target: Target) -> None:
     """Ask once, and see that the upstream's very answer comes."""
-    headers = {"Authorization": neighbours.TOKEN, "Sec-Fetch-Site": "same-origin"}
+    headers = {"Sec-Fetch-Site": "same-origin"}
     if target.cookies:
         headers["Cookie"] = target.cookies[0]
+    if target.authorization:
+        headers["Authorization"] = target.authorization
     request = urllib.request.Request(target.url, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:

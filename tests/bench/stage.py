@@ -33,12 +33,16 @@ REFRESH_DELAY = 0.5
 
 @dataclass(frozen=True)
 class Target:
-    """What a load is sent to: its address, the cookies to send, and the processes to weigh."""
+    """What a load is sent to: its address, what to send, and the processes to weigh.
+
+    Only what goes to the upstream itself brings an `authorization`: proxies have to attach one.
+    """
 
     name: str
     url: str
     cookies: tuple[str, ...]
     pids: Callable[[], list[int]]
+    authorization: str = ""
 
 
 class Stage:
@@ -119,7 +123,9 @@ class Stage:
     @cached_property
     def direct(self) -> Target:
         """The upstream itself."""
-        return Target("direct", self.upstream.url + PATH, (), lambda: self.upstream.pids)
+        return Target(
+            "direct", self.upstream.url + PATH, (), lambda: self.upstream.pids, neighbours.TOKEN
+        )
 
     @cached_property
     def apache(self) -> Target:

@@ -477,6 +477,25 @@ def test_only_this_machine_is_loopback(host: str | None, *, loopback: bool) -> N
     assert is_loopback(host) is loopback
 
 
+def test_bound_tokens_are_for_nobody_else(load: Any) -> None:
+    """BFF_DPOP goes neither with forward-auth nor without ID tokens; of any provider."""
+    assert load().dpop is False
+    assert load(BFF_DPOP="true").dpop is True
+    key = {"BFF_FORWARD_AUTH_KEY": LONG}
+    assert "BFF_DPOP" in faults(load, BFF_DPOP="true", **key)["BFF_FORWARD_AUTH_KEY"]
+    other = '{"other": {"issuer": "https://i.example", "client_id": "x", "client_auth": "none"%s}}'
+    bound = other % ', "dpop": true'
+    found = faults(load, BFF_DPOP=None, BFF_PROVIDERS=bound, **key)
+    assert "BFF_DPOP" in found["BFF_FORWARD_AUTH_KEY"]
+    assert load(BFF_PROVIDERS=other % "", **key).providers["other"].dpop is False
+    plain = EXAMPLES["oauth2_without_id_token"]
+    found = faults(
+        load, BFF_DPOP="true", BFF_OAUTH2_WITHOUT_ID_TOKEN=plain, BFF_PROVIDERS=None,
+        BFF_FORWARD_AUTH_KEY=None,
+    )  # fmt: skip
+    assert "BFF_OAUTH2_WITHOUT_ID_TOKEN" in found["BFF_DPOP"]
+
+
 @given(st.text(max_size=30))
 def test_no_string_makes_a_base_url_that_is_no_origin(text: str) -> None:
     """Whatever is accepted as BFF_BASE_URL is an origin as browsers write it, of a safe scheme."""

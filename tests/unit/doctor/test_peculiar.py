@@ -9,8 +9,9 @@ import pytest
 from bff.configuration import registration_of
 from bff.doctor.findings import Finding, Grade
 from bff.doctor.peculiar import peculiar_findings
-from bff.doctor.provider import examine_provider
+from bff.doctor.provider import examine_provider, unusable
 from bff.settings import Settings
+from tests.support.recorded import recorded
 from tests.support.scripted_provider import Answer, scripted_provider
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -64,6 +65,12 @@ def test_googles_refresh_token_is_spoken_of() -> None:
     assert "access_type" in found(issuer=google)["refresh token"].text
     asked = {"access_type": "offline", "prompt": "consent"}
     assert "refresh token" not in found(issuer=google, authorize_params=asked)
+
+
+def test_a_placeholder_is_not_to_be_configured() -> None:
+    """Who forgot how the issuer of several tenants is written is told."""
+    finding = unusable("issuer_mismatch", recorded("entra-common"))
+    assert (finding.grade, "/organizations/v2.0" in finding.advice) == (Grade.FAULT, True)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,18 @@ def test_a_nonce_that_is_none_is_not_kept() -> None:
     assert nonces.of(URL) == "good~!#"
 
 
+@given(st.text(max_size=40))
+def test_no_answer_can_put_anything_else_into_a_proof(text: str) -> None:
+    """Whatever a server names as its nonce: it is used as it is, or not at all."""
+    nonces = Nonces()
+    prover = Prover(ProofKey.generate(), nonces, "POST")
+    prover.proof(URL)
+    again = prover.heard(text, demanded=True)
+    claims = opened(prover.proof(URL)).claims
+    assert claims.get("nonce") == (text if again else None)
+    assert not again or (text.isascii() and text.isprintable() and not set(text) & set(' "\\'))
+
+
 def test_nonces_are_bounded() -> None:
     """Who is asked least recently is forgotten first."""
     nonces = Nonces()

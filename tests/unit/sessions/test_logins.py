@@ -20,6 +20,7 @@ SECRET = "a secret for tests, long enough..."
 LOGIN = Login(
     iss="https://login.example.com/", nonce="the-nonce", code_verifier="the-verifier",
     return_to="/orders?page=2#\u00e9", max_age=0, acr_values="gold", replaces="old-key",
+    proof_key="k" * 43,
 )  # fmt: skip
 
 

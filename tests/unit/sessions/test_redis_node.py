@@ -38,13 +38,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
         for server in servers:
             stack.callback(server.stop)
             server.wait()
-        linked(servers[1])
+        linked(servers[1], servers[0])
         yield servers[0], servers[1]
 
 
-def linked(replica: Server) -> None:
-    """Wait until a replica follows its master."""
+def linked(replica: Server, master: Server) -> None:
+    """Wait until a replica follows its master, and the master knows of it."""
     wait_until(lambda: replica.ask("ROLE")[3] == b"connected", "the replica's link")
+    wait_until(lambda: bool(master.ask("ROLE")[2]), "the master's word of its replica")
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def test_a_slow_replica_is_not_waited_for_long(
             took = time.monotonic() - began
     finally:
         pair[1].send(SIGCONT)
-        linked(pair[1])
+        linked(pair[1], pair[0])
     assert REPLICA_PATIENCE * 0.9 < took < 1
     assert [line["event"] for line in logs] == ["redis.not_replicated"]
     assert await at.get("k") == b"after"
@@ -142,7 +143,7 @@ async def test_a_master_that_was_demoted_is_left(at: Redis, pair: tuple[Server, 
         assert not any(one.is_connected for one in connected)
     finally:
         pair[0].ask("REPLICAOF", "NO", "ONE")
-        linked(pair[1])
+        linked(pair[1], pair[0])
     await at.put("k", b"v", 60)
 
 

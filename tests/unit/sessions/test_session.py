@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bff.oidc.dpop import ProofKey
 from bff.sessions.device import Device
 from bff.sessions.session import Session, Tokens, UpstreamToken, absolute_end
 from tests.support.sessions import a_session
@@ -121,6 +122,7 @@ JSON = st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_siz
         device=st.builds(Device, TEXT, TEXT),
         provider=st.just("default") | TEXT,
         session_state=st.none() | TEXT,
+        proof_key=st.none() | st.binary(min_size=32, max_size=32).map(ProofKey),
     )
 )
 def test_a_record_is_read_back_as_it_was_written(session: Any) -> None:

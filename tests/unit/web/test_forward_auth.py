@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from bff.oidc.dpop import ProofKey
 from tests.unit.web.asking import (
     KEY,
     NAVIGATES,
@@ -120,6 +121,15 @@ async def test_a_sub_that_no_field_can_carry_is_refused(
     answer = await ask("/api/x", OURS)
     assert answer.status_code == 403
     assert "authorization" not in answer.headers
+
+
+async def test_a_bound_token_is_not_handed_out(ask: Ask, sessions: Sessions) -> None:
+    """A session that began with BFF_DPOP: its token is of no use without our key; sign in anew."""
+    sessions.session_of_alice = replace(SESSION, proof_key=ProofKey.generate())
+    answer = await ask("/api/x", OURS)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert answer.headers["x-bff-login-url"] == "/bff/login"
+    assert not {"authorization", "x-forwarded-user"} & answer.headers.keys()
 
 
 async def test_redis_away_is_neither_a_yes_nor_a_no(ask: Ask, sessions: Sessions) -> None:
