@@ -21,8 +21,9 @@ from bff.oidc.mtls import tls_context
 
 MAX_BODY = 1_048_576
 DEADLINE = 10.0
-TIMEOUT = httpx2.Timeout(5.0, connect=3.0, pool=3.0)
-LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=20.0)
+TIMEOUT = httpx2.Timeout(5.0, connect=3.0, pool=DEADLINE)
+# Enough that a wave of refreshes, each of them slow, has not to wait for its turn.
+LIMITS = httpx2.Limits(max_connections=512, max_keepalive_connections=64, keepalive_expiry=20.0)
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bff"}
 
 

@@ -12,6 +12,7 @@ from tests.bench.report import Finding, Section
 from tests.bench.stage import Stage, Target
 
 SESSIONS = 5000
+MAX_WARM_UPS = 5
 THINKERS = 64
 MILLION = 1_000_000
 STEP = 10.0
@@ -50,7 +51,10 @@ def many(stage: Stage, rounds: int, seconds: float) -> Section:
         "of its own, written through the store as a login writes them.",
     )
     crowd = replace(stage.service, name="bff, many", cookies=stage.seed(SESSIONS))
-    sample(stage, crowd, seconds)  # each record is read once
+    served, tries = 0.0, 0
+    while served < 3 * SESSIONS and tries < MAX_WARM_UPS:  # until nearly each record has been read
+        served += sample(stage, crowd, seconds).rate * seconds
+        tries += 1
     found = in_turn(stage, (stage.service, crowd), rounds, seconds)
     one, all_of_them = (_add(section, name, samples) for name, samples in found.items())
     ratio = all_of_them.rate / one.rate

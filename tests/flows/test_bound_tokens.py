@@ -172,6 +172,25 @@ async def test_a_body_is_sent_again_where_it_is_still_here(stage: Stage) -> None
     assert answer.json()["body"] == LARGE.decode()
 
 
+async def test_a_short_body_that_comes_in_pieces_is_sent_again_whole(stage: Stage) -> None:
+    """What was streamed the first time goes out in one piece the second time."""
+    browser = await stage.fleet.signed_in()
+    stage.api.judge.nonces.clear()
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(stage.fleet.base_url).port)
+    writer.write(
+        f"POST /api/x HTTP/1.1\r\nHost: {urlsplit(stage.fleet.base_url).netloc}\r\n"
+        f"Cookie: {cookie_of(browser)}\r\nSec-Fetch-Site: same-origin\r\n"
+        "Connection: close\r\nContent-Length: 10\r\n\r\nhello".encode()
+    )
+    await asyncio.sleep(0.3)  # so that the rest is a piece of its own
+    writer.write(b"again")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"helloagain"' in answer
+
+
 async def test_several_addresses_have_nonces_of_their_own(stage: Stage) -> None:
     """`htu` is the address that is asked, and a nonce goes back to the address that gave it."""
     browser = await stage.fleet.signed_in()

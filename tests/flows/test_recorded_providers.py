@@ -348,6 +348,22 @@ async def test_github(world: World) -> None:
         assert world.reason() == "token_endpoint_invalid_grant"
 
 
+async def test_github_apps_refresh(world: World) -> None:
+    """Where tokens expire they are refreshed; GitHub's word for a spent one ends the session."""
+    place = world.places["github"]
+    granted = {"access_token": "ghu_1", "token_type": "bearer", "expires_in": 28_800}
+    endpoint = "/login/oauth/access_token"
+    place.provider.answers[endpoint] = Answer(body={**granted, "refresh_token": "ghr_1"})
+    place.provider.answers["/user"] = Answer(body={"id": 1, "login": "octocat"})
+    async with world.window() as browser:
+        await place.signed_in_as(browser)
+        assert (await browser.fetch("/bff/refresh", method="POST")).status_code == 200
+        assert place.provider.last(endpoint).form["refresh_token"] == "ghr_1"
+        place.provider.answers[endpoint] = Answer(body={"error": "bad_refresh_token"})
+        assert (await browser.fetch("/bff/refresh", method="POST")).status_code == 401
+        assert (await browser.fetch("/bff/session")).json()["authenticated"] is False
+
+
 async def test_a_logout_token_in_the_name_of_github_is_refused(world: World) -> None:
     """It has no keys, so nobody can speak for it."""
     place = world.places["github"]

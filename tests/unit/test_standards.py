@@ -44,7 +44,7 @@ def assert_there(file: str, name: str, case: str | None = None) -> None:
     assert case is None or case in cases(test), f"{file}::{name}[{case}]"
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: f"{module.plan} {module.name}")
+@pytest.mark.parametrize("module", list(modules()), ids=lambda one: f"{one.plan} {one.name}")
 def test_every_module_of_every_plan_has_its_test(module: Module) -> None:
     """A test that exists and drives a service at the provider that lies, or a reason for none."""
     if not module.test:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bff.oidc.keys import BadTokenError, UnknownKeyError, Verified, import_keys, verify
 from bff.oidc.tokens import (
@@ -15,6 +16,8 @@ from bff.oidc.tokens import (
     check_refreshed_id_token,
 )
 from tests.support.jose import CLIENT_ID, NOW, id_claims, jwk, logout_claims, rsa, sign
+from tests.support.our_side import MakeProvider
+from tests.support.scripted_provider import ScriptedProvider
 
 MICROSOFT = "https://login.microsoftonline.com"
 COMMON = f"{MICROSOFT}/common/v2.0"
@@ -82,6 +85,18 @@ def test_a_logout_token_names_the_tenant_too() -> None:
     assert check_logout_token(token, policy(), NOW).iss == issuer_of(OURS)
     with pytest.raises(BadTokenError, match=r"^tenant$"):
         check_logout_token(token, policy(THEIRS), NOW)
+
+
+@pytest.mark.parametrize(("tenant", "warned"), [("*", True), (OURS, False)])
+async def test_any_tenant_is_warned_of(
+    scripted: ScriptedProvider, make_provider: MakeProvider, tenant: str, *, warned: bool
+) -> None:
+    """At each start; tenants that are listed are nothing to warn of."""
+    provider = make_provider(policy=policy(tenant, f"{scripted.issuer}/common/v2.0"))
+    with capture_logs() as lines:
+        provider.start()
+    assert [line["event"] for line in lines] == ["provider.any_tenant"] * warned
+    assert all(line["log_level"] == "warning" for line in lines)
 
 
 def test_googles_short_issuer_is_the_same_user() -> None:
