@@ -169,6 +169,21 @@ async def test_strangers_cannot_make_us_hammer_the_provider(
     assert (await provider.verified(sign(CLAIMS, kid="one"))).claims == CLAIMS
 
 
+async def test_strangers_keep_no_rotation_from_being_seen(
+    make_provider: MakeProvider, scripted: ScriptedProvider
+) -> None:
+    """What tokens that anybody brings cost is not taken from those that we fetched."""
+    provider = make_provider()
+    for number in range(10):
+        with pytest.raises(UnknownKeyError):
+            await provider.verified(sign(CLAIMS, rsa("evil"), kid=f"{number}"), brought=True)
+    assert scripted.times("/jwks") == 1 + REFETCH_BURST
+    scripted.keys = [jwk(rsa("two"), kid="two")]
+    token = sign(CLAIMS, rsa("two"), kid="two")
+    assert (await provider.verified(token)).claims == CLAIMS
+    assert (await provider.verified(token, brought=True)).claims == CLAIMS
+
+
 async def test_a_crowd_with_a_new_key_fetches_it_once(
     make_provider: MakeProvider, scripted: ScriptedProvider
 ) -> None:

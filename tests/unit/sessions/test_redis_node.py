@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.errors import StoreUnavailableError
+from bff.sessions import redis
 from bff.sessions.redis import Redis, Script, connect
 from bff.sessions.redis_node import ASK_AGAIN_AFTER, REPLICA_PATIENCE, Node
 from bff.sessions.redis_sentinel import Sentinels
@@ -101,8 +102,11 @@ async def test_without_a_replica_nothing_is_waited_for(redis_url: str) -> None:
     await alone.aclose()
 
 
-async def test_a_thousand_commands_at_once_are_all_answered(redis_url: str) -> None:
+async def test_a_thousand_commands_at_once_are_all_answered(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More than there may be connections: they wait for their turn."""
+    monkeypatch.setattr(redis, "PATIENCE", 60)
     at = connect(redis_url)
     await asyncio.gather(*(at.put(f"k{number}", b"v", 60) for number in range(1000)))
     found = await asyncio.gather(*(at.get(f"k{number}") for number in range(1000)))
