@@ -157,7 +157,10 @@ class Application:
             clock=self.clock,
         )
         table = RouteTable(self.routes)
-        upstreams = Upstreams()
+        certificate = parties.first.provider.registration.certificate
+        upstreams = Upstreams(
+            with_certificate=None if certificate is None else certificate.context()
+        )
         stack.push_async_callback(upstreams.aclose)
         http_proxy = HttpProxy(
             access,

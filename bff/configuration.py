@@ -47,6 +47,13 @@ def read_configuration(env_file: Path | None = None) -> tuple[Settings, list[Rou
             faults += [Fault("BFF_ROUTES", text, ROUTES_EXAMPLE) for text in error.faults]
     if settings is not None:
         faults += _later_faults(settings)
+        if settings.client_cert_file is None:
+            faults += [
+                Fault("BFF_ROUTES", f"{route.name}: client_certificate needs BFF_CLIENT_CERT_FILE",
+                      ROUTES_EXAMPLE)
+                for route in routes
+                if route.upstream.with_certificate
+            ]  # fmt: skip
     if faults or settings is None:
         raise ConfigurationError(faults)
     return settings, routes

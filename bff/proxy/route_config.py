@@ -17,6 +17,7 @@ from bff.proxy.paths import BadPath, canonical_prefix
 from bff.proxy.route import Route
 from bff.proxy.route_fault import MemberFaultError
 from bff.proxy.route_members import MEMBERS
+from bff.proxy.wire import Address
 
 RESERVED = b"/bff"
 
@@ -76,6 +77,8 @@ def _route(name: str, value: object, faults: list[str]) -> Route | None:
             fields.update(read(content))
         except MemberFaultError as fault:
             own.append(f"{member} {fault}")
+    if fields.pop("client_certificate", False) and "upstream" in fields:
+        own += _show_certificate(fields)
     policies = [member for member in ("scopes", "claims", "acr", "max_age") if fields.get(member)]
     policies += [member for member in ("resource", "token_exchange") if member in members]
     if policies and fields.get("auth") in {"client", "none"}:
@@ -84,6 +87,15 @@ def _route(name: str, value: object, faults: list[str]) -> Route | None:
         own.append("resource and token_exchange exclude each other, for example only resource")
     faults.extend(f"{name}: {problem}" for problem in own)
     return None if own else Route(**fields)
+
+
+def _show_certificate(fields: dict[str, Any]) -> list[str]:
+    addresses: list[Address] = [fields["upstream"], *fields.get("alternates", ())]
+    if any(address.scheme != "https" for address in addresses):
+        return ["client_certificate needs an https upstream, for example https://api:9000"]
+    first, *others = [address._replace(with_certificate=True) for address in addresses]
+    fields |= {"upstream": first, "alternates": tuple(others)}
+    return []
 
 
 def _prefix(name: str) -> bytes:

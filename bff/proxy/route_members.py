@@ -106,6 +106,7 @@ MEMBERS: dict[str, Callable[[object], dict[str, Any]]] = {
     "resource": read_resource,
     "token_exchange": read_token_exchange,
     "cookies": _flag("cookies"),
+    "client_certificate": _flag("client_certificate"),
     "timeout": _timeout,
     "circuit": _circuit,
     "pass_request_headers": _headers("pass_request_headers", request_may_pass, "X-User-Locale"),

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from bff.proxy.connection import Exchange, UpstreamConnection
 from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.response import UpstreamResponse
+from bff.proxy.upstream_tls import UpstreamTls
 from bff.proxy.wire import (
     IDEMPOTENT,
     Address,
@@ -65,7 +66,7 @@ class UpstreamPool:
         self._max_idle = max_idle
         self._idle_timeout = idle_timeout
         self._connect_timeout = connect_timeout
-        self._ssl = (ssl_context or _ssl_context()) if address.scheme == "https" else None
+        self._ssl = ssl_context or UpstreamTls().of(address)
         self._connections: set[UpstreamConnection] = set()
         self._idle: dict[UpstreamConnection, None] = {}
         self._waiters: deque[_Waiter] = deque()
@@ -283,9 +284,3 @@ class UpstreamPool:
             self._waiters.popleft()
         if self._connections or self._waiters:
             self._start_sweep(loop)
-
-
-def _ssl_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

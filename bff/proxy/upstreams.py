@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -34,6 +35,7 @@ from bff.proxy.proof import UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route
 from bff.proxy.upstream import CONNECT_TIMEOUT, UpstreamPool
+from bff.proxy.upstream_tls import UpstreamTls
 from bff.proxy.wire import (
     IDEMPOTENT,
     Address,
@@ -54,10 +56,16 @@ _NOTHING_SENT = (UpstreamUnreachableError, UpstreamConnectTimeoutError)
 
 
 class Upstreams:
-    """The clients of all routes of one worker. `clock` is monotonic, in seconds."""
+    """The clients of all routes of one worker. `clock` is monotonic, in seconds.
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    `with_certificate` is the TLS context that shows our certificate, where there is one.
+    """
+
+    def __init__(
+        self, clock: Clock = time.monotonic, with_certificate: ssl.SSLContext | None = None
+    ) -> None:
         self._clock = clock
+        self.tls = UpstreamTls(with_certificate)
         self.nonces = Nonces()
         self._pools: dict[Address, UpstreamPool] = {}
         # By identity, which costs nothing; a route that is known is kept, so that no other has it.
@@ -94,7 +102,7 @@ class Upstreams:
         """Return the connections to an address, the same for all routes."""
         pool = self._pools.get(address)
         if pool is None:
-            pool = self._pools[address] = UpstreamPool(address)
+            pool = self._pools[address] = UpstreamPool(address, ssl_context=self.tls.of(address))
         return pool
 
     def _make(self, route: Route) -> UpstreamPool | BalancedUpstream:

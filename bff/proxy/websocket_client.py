@@ -13,7 +13,6 @@ import asyncio
 import base64
 import os
 import ssl
-from functools import lru_cache
 from typing import NamedTuple, cast
 
 import httptools
@@ -64,8 +63,9 @@ async def connect(
     *,
     timeout: float,  # noqa: ASYNC109 - bounds several steps together
     connect_timeout: float,
+    tls: ssl.SSLContext | None = None,
 ) -> UpstreamSocket:
-    """Return an open WebSocket.
+    """Return an open WebSocket. `tls` is for an address of https.
 
     `fields` are those of the handshake, but for the protocol's own; their `Host` becomes that of
     the address.
@@ -77,7 +77,6 @@ async def connect(
     request = encode_handshake(target, fields, offer, key)
     loop = asyncio.get_running_loop()
     handshake = _Handshake(offer, key, loop.create_future())
-    secure = address.scheme == "https"
     try:
         async with asyncio.timeout(timeout):
             async with asyncio.timeout(connect_timeout):
@@ -85,8 +84,8 @@ async def connect(
                     lambda: handshake,
                     address.host,
                     address.port,
-                    ssl=_ssl_context() if secure else None,
-                    server_hostname=address.host if secure else None,
+                    ssl=tls,
+                    server_hostname=None if tls is None else address.host,
                 )
             transport.write(request)
             agreement = await handshake.answered
@@ -194,10 +193,3 @@ class _Handshake(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if not self.answered.done():
             self.answered.set_exception(error)
-
-
-@lru_cache(maxsize=1)
-def _ssl_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

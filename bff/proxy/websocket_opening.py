@@ -127,7 +127,10 @@ class Opener:
 
         def call(address: Address, left: float, connecting: float) -> Awaitable[UpstreamSocket]:
             sent = fields if proof is None else [*fields, (DPOP, proof.of(address))]
-            return connect(address, path, sent, offer, timeout=left, connect_timeout=connecting)
+            return connect(
+                address, path, sent, offer, timeout=left, connect_timeout=connecting,
+                tls=self._upstreams.tls.of(address),
+            )  # fmt: skip
 
         opening = asyncio.ensure_future(
             self._upstreams.attempt(route, call, answers=(RefusedError,))

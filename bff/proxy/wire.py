@@ -64,11 +64,15 @@ class ClientGoneError(Exception):
 
 
 class Address(NamedTuple):
-    """Where an upstream listens. `host` is a name or an IP address without brackets."""
+    """Where an upstream listens. `host` is a name or an IP address without brackets.
+
+    Connections `with_certificate` show ours, so they are others than those without.
+    """
 
     scheme: Literal["http", "https"]
     host: str
     port: int
+    with_certificate: bool = False
 
     @property
     def authority(self) -> bytes:

@@ -14,7 +14,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bff.proxy.wire import RequestHead, UpstreamTruncatedError, UpstreamUnavailableError
+from bff.oidc.mtls import ClientCertificate
+from bff.proxy.route_config import RouteFaults, parse_routes
+from bff.proxy.upstreams import Upstreams
+from bff.proxy.wire import (
+    RequestHead,
+    UpstreamError,
+    UpstreamTruncatedError,
+    UpstreamUnavailableError,
+)
 from tests.support.raw_upstream import Peer, answering, raw_upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -138,3 +146,32 @@ async def test_the_end_of_a_body_without_length_must_be_signed(
         else:
             with pytest.raises(UpstreamTruncatedError):
                 await response.read()
+
+
+async def test_our_certificate_is_shown_where_the_route_says_so(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upstream that demands one is spoken to by such a route, and by no other (RFC 8705 3)."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server = server_side(certificate)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(certificate)
+    ours = ClientCertificate(certificate, None).context()
+    clients = Upstreams(with_certificate=ours)
+    async with raw_upstream(answering(OK), server_ssl=server, host="localhost") as upstream:
+        url = f"https://localhost:{upstream.pool.address.port}"
+        shown, plain = parse_routes(
+            {"/shown": {"upstream": url, "client_certificate": True}, "/plain": url}
+        )
+        response = await clients.of(shown).send(GET, None, timeout=5)
+        assert await response.read() == b"ok"
+        with pytest.raises(UpstreamError):
+            await clients.of(plain).send(GET, None, timeout=5)
+        await clients.aclose()
+
+
+def test_a_certificate_is_for_https_alone() -> None:
+    """On plain http nobody would see it: a fault, for each address of a list too."""
+    for upstream in ("http://api", ["https://a", "http://b"]):
+        with pytest.raises(RouteFaults, match="client_certificate needs an https upstream"):
+            parse_routes({"/x": {"upstream": upstream, "client_certificate": True}})
