@@ -17,7 +17,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.errors import StoreUnavailableError
-from bff.sessions import redis
+from bff.sessions import redis, redis_node
 from bff.sessions.redis import Redis, Script, connect
 from bff.sessions.redis_node import ASK_AGAIN_AFTER, REPLICA_PATIENCE, Node
 from bff.sessions.redis_sentinel import Sentinels
@@ -58,8 +58,13 @@ async def at(pair: tuple[Server, Server]) -> AsyncIterator[Redis]:
     await found.aclose()
 
 
-async def test_a_lasting_write_is_at_the_replica(at: Redis, pair: tuple[Server, Server]) -> None:
-    """When it returns, a replica that promptly answers has it; one at a time or many together."""
+async def test_a_lasting_write_is_at_the_replica(
+    at: Redis, pair: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it returns, a replica that answers in time has it; one at a time or many together."""
+    monkeypatch.setattr(redis_node, "REPLICA_PATIENCE", 10)
+    monkeypatch.setattr(redis_node, "TIMEOUT", 20)
+    monkeypatch.setattr(redis, "PATIENCE", 30)
     for number in range(50):
         await at.run(PUT, ["k"], [str(number)], lasting=True)
         assert pair[1].ask("GET", "k") == str(number).encode()
