@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -27,6 +28,10 @@ from bff.oidc.json import is_array, parse_object
 PrivateKey = RSAKey | ECKey | OKPKey
 
 MAX_OWN_KEYS = 8
+UNREADABLE = (
+    JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError,
+    RecursionError,
+)  # fmt: skip
 MIN_RSA_BITS = 2048
 PEM_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 KEY_TYPES: dict[str, type[PrivateKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
@@ -102,7 +107,7 @@ def parse_keys(data: bytes) -> ClientKeys:
         with warnings.catch_warnings():  # of short keys, which are refused below
             warnings.simplefilter("ignore")
             found = _from_json(data) if data.lstrip().startswith(b"{") else _from_pem(data)
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         if isinstance(error, BadClientKeyError):
             raise
         raise BadClientKeyError("is no private key in PEM, JWK or JWK Set form") from None

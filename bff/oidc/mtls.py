@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx2
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -53,7 +54,11 @@ class ClientCertificate:
     def jwk(self) -> dict[str, Any] | None:
         """Return the certificate as a JWK with `x5c` (RFC 8705 2.2.2); None for other key types."""
         chain = self._chain()
-        pem = chain[0].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            public = chain[0].public_key()
+        except (UnsupportedAlgorithm, ValueError):
+            return None
+        pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         for kind in (RSAKey, ECKey, OKPKey):
             try:
                 key = kind.import_key(pem)

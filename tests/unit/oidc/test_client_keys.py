@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from bff.oidc.client_keys import (
     parse_keys,
 )
 from tests.support.jose import ec, ed25519, jwk, rsa
+
+RSA_OID = bytes.fromhex("2a864886f70d010101")
 
 
 @pytest.mark.parametrize("form", ["pem", "jwk", "jwk with white space", "encrypted jwk members"])
@@ -232,3 +235,14 @@ def test_no_file_makes_it_stumble(data: bytes) -> None:
         assert str(error)
     else:
         assert keys.signing or keys.decryption
+
+
+def test_a_kind_of_key_that_nobody_knows_is_a_fault() -> None:
+    """Fuzzing found it: the library has an error of its own for an algorithm it does not know."""
+    pem = rsa().as_pem(private=True)
+    der = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+    assert der.count(RSA_OID) == 1
+    other = base64.encodebytes(der.replace(RSA_OID, RSA_OID[:-1] + b"\x63"))
+    block = b"-----BEGIN PRIVATE KEY-----\n" + other + b"-----END PRIVATE KEY-----\n"
+    with pytest.raises(BadClientKeyError, match="no private key"):
+        parse_keys(block)
