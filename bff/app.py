@@ -21,7 +21,7 @@ from bff.gate import Gate, Rooms
 from bff.oidc.provider import Provider
 from bff.oidc.registration import Registration
 from bff.oidc.token_target import resources
-from bff.pages import create_pages
+from bff.pages import Pages
 from bff.proxy.forwarded import TrustedProxies
 from bff.proxy.http import HttpProxy
 from bff.proxy.route import Route
@@ -186,7 +186,7 @@ class Application:
         live.start()
         return Rooms(
             service=service,
-            pages=create_pages(service, table),
+            pages=Pages(service, table),
             routes=table,
             http_proxy=http_proxy,
             websocket_proxy=websocket_proxy,

@@ -1,8 +1,9 @@
-"""The HTTP client for calls to the provider: Authlib over httpx2, with every limit set.
+"""The HTTP client for calls to the provider: httpx2's transport, with every limit set.
 
-One client a provider, so that connections are kept. It keeps no cookies (they would pass from one
-user to the next), follows no redirects, reads no proxy variables, and takes no answer that is
-larger than a limit, compressed, or slow.
+One transport a provider, so that connections are kept. Requests are handed to it as they are: what
+httpx2's client would add (cookies, which would pass from one user to the next, redirects, proxy
+variables) must not be, and costs more than the call itself. No answer is taken that is larger than
+a limit, compressed, or slow. How a client authenticates is Authlib's `ClientAuth`, with our hooks.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import httpx2
-from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oauth2.auth import ClientAuth
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.mtls import tls_context
@@ -24,7 +26,16 @@ DEADLINE = 10.0
 TIMEOUT = httpx2.Timeout(5.0, connect=3.0, pool=DEADLINE)
 # Enough that a wave of refreshes, each of them slow, has not to wait for its turn.
 LIMITS = httpx2.Limits(max_connections=512, max_keepalive_connections=64, keepalive_expiry=20.0)
-HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bff"}
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Connection": "keep-alive",
+    "User-Agent": "bff",
+}
+FORM = {**HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
+EXTENSIONS = {"timeout": TIMEOUT.as_dict()}
+
+parsed = lru_cache(maxsize=256)(httpx2.URL)
 
 
 class TooLargeError(httpx2.TransportError):
@@ -67,26 +78,20 @@ class ProviderClient:
     def __init__(
         self, client_id: str, client_secret: str | None, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._client: Any = AsyncOAuth2Client(
-            client_id=client_id,
-            client_secret=client_secret or "",
-            headers=HEADERS,
-            timeout=TIMEOUT,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            transport=BoundedTransport(
-                verify=tls or tls_context(), limits=LIMITS, retries=0, trust_env=False
-            ),
-            follow_redirects=False,
-            trust_env=False,
+        self._client_id = client_id
+        self._client_secret = client_secret or ""
+        self._methods: dict[str, Any] = {}
+        self._transport = BoundedTransport(
+            verify=tls or tls_context(), limits=LIMITS, retries=0, trust_env=False
         )
 
     def register(self, name: str, hook: object) -> None:
         """Make a client authentication method known under its name."""
-        self._client.register_client_auth_method((name, hook))
+        self._methods[name] = hook
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         """GET without client authentication."""
-        return await self._answer(self._client.get(url, headers=headers, auth=None))
+        return await self._answer("GET", url, {**HEADERS, **(headers or {})}, None)
 
     async def post(
         self,
@@ -96,18 +101,29 @@ class ProviderClient:
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """POST a form with client authentication `method`; each call makes its own assertion."""
-        auth = self._client.client_auth(method)
-        sent = self._client.post(url, data=dict(form), auth=auth, headers=headers)
-        return await self._answer(sent)
+        hook = self._methods.get(method, method)
+        auth: Any = ClientAuth(self._client_id, self._client_secret, hook)
+        body = urlencode(form, doseq=True)
+        url, sent, body = auth.prepare("POST", url, {**FORM, **(headers or {})}, body)
+        return await self._answer("POST", url, sent, body.encode())
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
-    async def _answer(self, request: Any) -> httpx2.Response:
+    async def _answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> httpx2.Response:
         try:
+            request = httpx2.Request(
+                method, parsed(url), headers=headers, content=body, extensions=EXTENSIONS
+            )
             async with asyncio.timeout(DEADLINE):
-                response: httpx2.Response = await request
+                response = await self._transport.handle_async_request(request)
+                try:
+                    await response.aread()
+                finally:
+                    await response.aclose()
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError) as error:
             # The library's text may name URLs with parameters; only the kind of error is kept.
             raise ProviderUnavailableError(type(error).__name__) from None

@@ -14,6 +14,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from joserfc import jws
@@ -188,9 +189,14 @@ def _candidates(
 
 def _payload(token: str, alg: str, key: Key) -> bytes | None:
     try:
-        return jws.deserialize_compact(token, key, registry=OneAlgorithm(alg)).payload
+        return jws.deserialize_compact(token, key, registry=_registry(alg)).payload
     except (JoseError, ValueError):
         return None
+
+
+@lru_cache(maxsize=len(KEY_TYPE) + 1)
+def _registry(alg: str) -> OneAlgorithm:
+    return OneAlgorithm(alg)
 
 
 def _import_key(member: object) -> VerificationKey | None:

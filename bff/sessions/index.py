@@ -19,6 +19,7 @@ does not hold up Redis. Who enters after the mark is noted, and not among those 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from bff.sessions import names
@@ -92,18 +93,26 @@ class Index:
         self._idle = idle
         self._extend_every = min(EXTEND_EVERY, idle / 2)
 
-    async def enter(self, group: str, key: str, seconds_left: float) -> bytes | None:
-        """Enter a session that has not been written yet; return the group's logged-out mark.
+    async def enter(
+        self, groups: Sequence[str], key: str, seconds_left: float
+    ) -> list[bytes | None]:
+        """Enter a session that has not been written yet; return its groups' logged-out marks.
 
-        `seconds_left` is until its absolute end.
+        `seconds_left` is until its absolute end. What is done to one group does not touch another,
+        so they are sent together.
         """
-        mark: bytes | None = await self._redis.run(
+        lasts = self._lasts(seconds_left)
+        return await self._redis.run_all(
             ENTER,
-            [names.index(group), names.logged_out(group), names.entered_late(group)],
-            [key, self._lasts(seconds_left), MARK_TTL],
+            [
+                (
+                    [names.index(group), names.logged_out(group), names.entered_late(group)],
+                    [key, lasts, MARK_TTL],
+                )
+                for group in groups
+            ],
             lasting=True,
         )
-        return mark
 
     def extension_due(self, last_used_at: float, now: float) -> bool:
         """Whether a use at `now` is the first in its stretch."""
@@ -137,9 +146,11 @@ class Index:
         )
         return now
 
-    async def marked(self, group: str) -> bytes | None:
-        """Return the logged-out mark of a group: `iat`, and when it was acted on."""
-        return await self._redis.get(names.logged_out(group))
+    async def marked(self, groups: Sequence[str]) -> list[bytes | None]:
+        """Return the logged-out marks of groups: `iat`, and when it was acted on."""
+        return await asyncio.gather(
+            *(self._redis.fetch(names.logged_out(group)) for group in groups)
+        )
 
     async def members(self, group: str, entered_by: bytes = ALWAYS) -> AsyncIterator[list[str]]:
         """Return the session keys of a group, a slice at a time; some may come twice.

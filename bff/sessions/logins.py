@@ -9,7 +9,7 @@ most once: the addresses of the provider's sign-out and the `state` that comes b
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from bff.sessions import names
@@ -59,8 +59,8 @@ class Login:
         """Return the login as bytes to seal, without what is as usual."""
         unusual = {
             name: value
-            for name, value in asdict(self).items()
-            if value is not None and value is not False and value != ()
+            for name in FIELDS
+            if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
         return json.dumps(unusual, separators=(",", ":")).encode()
 
@@ -71,6 +71,9 @@ class Login:
         kept["started_at"] = started_at
         kept["essential"] = tuple(kept.get("essential", ()))
         return cls(**kept)
+
+
+FIELDS = tuple(one.name for one in fields(Login))
 
 
 class Logins:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool, SSLConnection
-from redis.asyncio import Redis as Server
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
@@ -15,6 +14,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from bff.sessions import redis_url
 from bff.sessions.redis_cluster import Address, Cluster
+from bff.sessions.redis_direct import DirectRedis
 from bff.sessions.redis_node import CONNECTIONS, SPARE, TIMEOUT, Client, Command, Found, Node
 from bff.sessions.redis_sentinel import MasterPool, Sentinels
 from bff.sessions.redis_tls import SharedContext, sharing
@@ -117,4 +117,4 @@ def _server(pool: Any) -> Client:
         pool.make_connection()
     except (TypeError, RedisError) as error:
         raise ValueError("has a parameter, or a value of one, that redis-py refuses") from error
-    return Server.from_pool(pool)
+    return DirectRedis.from_pool(pool)

@@ -115,14 +115,14 @@ class SessionStore:
         """
         groups = self._groups(session)
         left = session.ends_at - self.clock()
-        marks = [await self.index.enter(group, session.key, left) for group in groups]
+        marks = await self.index.enter(groups, session.key, left)
         written = not barred(marks, issued_at, started_at) and await self._redis.run(
             CREATE,
             [names.record(session.key), names.tombstone(session.key)],
             [self._record(session), self._ttl(session)],
             lasting=True,
         )
-        marks = [await self.index.marked(group) for group in groups]
+        marks = await self.index.marked(groups)
         if not written or barred(marks, issued_at, started_at):
             await self.end(session.key, EndReason.BACKCHANNEL)
             raise LoggedOutError

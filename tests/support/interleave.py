@@ -30,12 +30,23 @@ class Gate:
             return command
 
         async def in_turn(*arguments: Any, **options: Any) -> Any:
-            turn = asyncio.get_running_loop().create_future()
-            self.waiting.append(turn)
-            await turn
+            if name == "run_all":
+                # What is sent together is not carried out as a whole: a step each.
+                script, calls = arguments
+                found: list[Any] = []
+                for one in calls:
+                    await self._turn()
+                    found += await command(script, [one], **options)
+                return found
+            await self._turn()
             return await command(*arguments, **options)
 
         return in_turn
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
+        await turn
 
 
 Operation = Callable[[Redis], Awaitable[Any]]

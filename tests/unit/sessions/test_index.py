@@ -105,7 +105,7 @@ async def test_who_comes_takes_out_what_is_due(store: SessionStore, redis: Redis
     dead = {f"dead-{number}": now - number - 1 for number in range(250)}
     await redis.client.zadd(names.index(BY_SUB), {**dead, "alive": now + 100})
     for left in (150, 50, 0):
-        await getattr(store.index, by)([BY_SUB] if by == "extend" else BY_SUB, "new", 1000)
+        await getattr(store.index, by)([BY_SUB], "new", 1000)
         assert await redis.client.zcard(names.index(BY_SUB)) == left + 2
     assert await redis.client.zscore(names.index(BY_SUB), "alive") is not None
 
