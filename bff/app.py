@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bff import logs
 from bff.configuration import read_configuration, registrations_of, report
 from bff.environment import unknown_variables
+from bff.exchange import Shortcut
+from bff.express import Express
 from bff.faults import ConfigurationError
 from bff.gate import Gate, Rooms
 from bff.oidc.provider import Provider
@@ -77,6 +79,7 @@ class Application:
     settings: Settings
     routes: list[Route]
     clock: Callable[[], float] = time.time
+    express: Shortcut | None = field(default=None, init=False)
     _gate: ASGIApp | None = field(default=None, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +94,9 @@ class Application:
         await receive()
         async with AsyncExitStack() as stack:
             try:
-                self._gate = Gate(await self._open(stack))
+                rooms, proxy = await self._open(stack)
+                self._gate = gate = Gate(rooms)
+                self.express = Express(gate, proxy)
             except Exception as error:
                 log.exception("service.start_failed")
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -102,7 +107,7 @@ class Application:
             log.info("service.stopping")
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _open(self, stack: AsyncExitStack) -> Rooms:
+    async def _open(self, stack: AsyncExitStack) -> tuple[Rooms, HttpProxy]:
         settings = self.settings
         redis_url, secret_values = self._embedded(stack)
         redis = connect(redis_url)
@@ -184,7 +189,7 @@ class Application:
             party.provider.start()
         signals.start()
         live.start()
-        return Rooms(
+        rooms = Rooms(
             service=service,
             pages=Pages(service, table),
             routes=table,
@@ -194,6 +199,7 @@ class Application:
             dev_server=dev_server(settings),
             trusted=TrustedProxies(settings.trusted_proxies),
         )
+        return rooms, http_proxy
 
     def _party(
         self,

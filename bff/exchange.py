@@ -4,14 +4,11 @@ uvicorn writes the head when it is told of it and the body after that: two write
 packets, for an answer of any size. Here the head waits for what comes with it in the same turn of
 the event loop; a stream whose first piece is not there yet is announced at the end of that turn.
 
-Rules: as uvicorn's. A field name that is none, or a control character in a value, is an error of
-the application and nothing is sent; a body is exactly as long as its `Content-Length`, or chunked
-where there is none; HEAD, 204 and 304 have no body; a client that does not read is waited for. A
-client of HTTP/1.0 knows no chunks: a body without length ends with its connection, which is reset
-where the body is cut short, since nothing else would tell.
+Rules: as uvicorn's, and those of `answer_head`. Of a head that cannot be sent nothing is; a client
+that does not read is waited for. Where a body ends with its connection, that is reset if the body
+is cut short, since nothing else would tell.
 
-Source: ASGI, HTTP connection scope; RFC 9110 sections 5.5, 6.4 and 8.6; RFC 9112 sections 6, 7.1
-and 9.6.
+Source: ASGI, HTTP connection scope; RFC 9112 section 9.6.
 """
 
 from __future__ import annotations
@@ -20,26 +17,22 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import (
-    HEADER_RE,
-    STATUS_LINE,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from bff.memo import Memo
+from bff.answer_head import Fields, encode_answer
 
 if TYPE_CHECKING:
     from uvicorn._types import HTTPScope
     from uvicorn.protocols.http.flow_control import FlowControl
+    from uvicorn.server import ServerState
 
 WHOLE = "whole"  # set in a request's state: all of its answer comes at once
-_FRAMING = frozenset({b"content-length: ", b"transfer-encoding: ", b"connection: "})
-_BODILESS = frozenset({204, 304})
-_LINE_END = b"\r\n"
-_IN_VALUES = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))  # noqa: PLR2004
+BYTES = (
+    "bytes"  # there too: what the client sent, where that is a head of HTTP/1.1 and nothing else
+)
 
 
 class Exchange(RequestResponseCycle):
@@ -91,15 +84,33 @@ class Exchange(RequestResponseCycle):
         if not self.response_started:
             if kind != "http.response.start":
                 raise RuntimeError(f"{kind} came before http.response.start")
-            self._head = self._encode(message["status"], message.get("headers", ()))
-            self.response_started = True
-            self.waiting_for_100_continue = False
+            self._begin(message["status"], message.get("headers", ()))
             if WHOLE not in self.scope.get("state", ()):
                 self._flushing = asyncio.get_running_loop().call_soon(self._flush)
         elif self.response_complete or kind != "http.response.body":
             raise RuntimeError(f"{kind} cannot come at this point of an answer")
         else:
             self._write(message.get("body", b""), more=message.get("more_body", False))
+
+    def _begin(self, status: int, headers: Fields) -> None:
+        scope = self.scope
+        head = encode_answer(
+            status,
+            self.default_headers,
+            headers,
+            head_only=scope["method"] == "HEAD",
+            knows_chunks=scope["http_version"] != "1.0",
+            keep_alive=self.keep_alive,
+        )
+        self._head = head.encoded
+        self._until_closed = head.until_closed
+        self.keep_alive = head.keep_alive
+        self.chunked_encoding = head.chunked
+        self.expected_content_length = head.length or 0
+        if head.until_closed:
+            self._reset_at_close(True)
+        self.response_started = True
+        self.waiting_for_100_continue = False
 
     def _write(self, body: bytes, *, more: bool) -> None:
         if self.scope["method"] == "HEAD":
@@ -138,40 +149,6 @@ class Exchange(RequestResponseCycle):
             self.transport.write(self._head)
         self._head = b""
 
-    def _encode(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        pieces = [STATUS_LINE[status]]
-        lines = 1
-        closes = False
-        for fields in (self.default_headers, headers):
-            for name, value in fields:
-                prefix = _PREFIXES[name]
-                pieces += (prefix, value, _LINE_END)
-                lines += 1
-                if prefix in _FRAMING:
-                    closes = self._note_framing(prefix, value) or closes
-        if (
-            self.chunked_encoding is None
-            and status not in _BODILESS
-            and self.scope["method"] != "HEAD"
-        ):
-            if self.scope["http_version"] == "1.0":
-                self.chunked_encoding = self.keep_alive = False
-                self._until_closed = True
-                self._reset_at_close(True)
-            else:
-                self.chunked_encoding = True
-                pieces.append(b"transfer-encoding: chunked\r\n")
-                lines += 1
-        if not self.keep_alive and not closes:
-            pieces.append(b"connection: close\r\n")
-            lines += 1
-        pieces.append(_LINE_END)
-        head = b"".join(pieces)
-        # What no value may hold is looked for once, in all of them: only our line ends are left.
-        if head.translate(None, _IN_VALUES) != _LINE_END * (lines + 1):
-            raise RuntimeError("a header value holds a control character")
-        return head
-
     def _close(self) -> None:
         if self._until_closed:
             self._reset_at_close(False)
@@ -182,27 +159,39 @@ class Exchange(RequestResponseCycle):
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
 
-    def _note_framing(self, prefix: bytes, value: bytes) -> bool:
-        """Note what a field says of framing; return whether the connection ends with it."""
-        if prefix == b"content-length: ":
-            if self.chunked_encoding is None:
-                self.expected_content_length = int(value)
-                self.chunked_encoding = False
-        elif prefix == b"transfer-encoding: ":
-            if value.lower() == b"chunked":
-                self.expected_content_length = 0
-                self.chunked_encoding = True
-        elif b"close" in (token.strip().lower() for token in value.split(b",")):
-            self.keep_alive = False
-            return True
-        return False
+
+class Line(Protocol):
+    """A connection from a client, to one who carries its requests."""
+
+    client: tuple[str, int] | None
+    server_state: ServerState
+
+    @property
+    def reads(self) -> bool:
+        """Whether the client takes what it is sent."""
+        ...
+
+    def answered(self, answer: bytes) -> None:
+        """Send the whole answer to the request that was taken."""
+
+    def hand_over(self, data: bytes, app: Any) -> Exchange:
+        """Read the request that was taken; `app`, an ASGI application, goes on with it."""
+        ...
 
 
-def _prefix(name: bytes) -> bytes:
-    """Return how a line of this field begins. Raises RuntimeError for a name that is none."""
-    if not name or HEADER_RE.search(name):
-        raise RuntimeError("a header name is not a token")
-    return name.lower() + b": "
+class Flight(Protocol):
+    """A request that was taken, and is not answered yet."""
+
+    def land(self) -> None:
+        """Hand the request over to the ordinary way, where it is."""
+
+    def drop(self) -> None:
+        """Give the request up: its client has left."""
 
 
-_PREFIXES = Memo(_prefix)
+class Shortcut(Protocol):
+    """What an application may have, as `express`: a quicker way for requests that it knows."""
+
+    def __call__(self, line: Line, data: bytes) -> Flight | None:
+        """Take what a client sent, where that is a whole request; None leaves it to ASGI."""
+        ...

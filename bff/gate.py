@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from starlette.datastructures import Headers
@@ -22,8 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff import logs
 from bff.errors import Code, Problem
+from bff.memo import Memo
 from bff.proxy.forwarded import TrustedProxies
-from bff.proxy.routes import BadPath, RouteTable, judge_path
+from bff.proxy.routes import BadPath, Route, RouteTable, judge_path
 from bff.web.problems import problem_answer
 from bff.web.service import Service
 from bff.web.spa import SpaFolder, for_dev_server, welcome
@@ -40,6 +41,7 @@ ASKED_BY_PROXY = b"/bff/auth/"  # what follows is the path that the browser aske
 
 log = structlog.get_logger("bff.request")
 Proxy = Callable[[Any, bytes, Scope, Receive, Send], Awaitable[None]]
+Enter = Callable[[Scope, Receive, Send, bytes | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,23 @@ class Rooms:
     trusted: TrustedProxies
 
 
+class Arrival(NamedTuple):
+    """A request that has come through the door, and what its answer will have.
+
+    `additions` are the common headers; `ours` names those of them that it cannot have otherwise.
+    """
+
+    request_id: str
+    origin: bytes | None
+    additions: list[tuple[bytes, bytes]]
+    ours: frozenset[bytes]
+
+    def dress(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return the fields of an answer with the common headers."""
+        ours = self.ours
+        return [field for field in headers if field[0] not in ours] + self.additions
+
+
 class Gate:
     """The ASGI application, behind the lifespan."""
 
@@ -69,24 +88,39 @@ class Gate:
         self._ours = frozenset(name for name, _ in self._additions(b"", None)) - {b"vary"}
         self._ours_across = self._ours | _CORS
         self._ids: list[str] = []
+        self._found = Memo(self._judge)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket handshake."""
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        request_id, forwarded, origin = self._identify(headers)
+        await self.serve(self.arrive(scope), self._enter, scope, receive, send)
+
+    def arrive(self, scope: Scope, request_id: str | None = None) -> Arrival:
+        """Give a request its id and the client's address, and settle what its answer will have."""
+        named, forwarded, origin = self._identify(scope["headers"])
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state["request_id"] = request_id = request_id or named or self.new_id()
         peer = scope.get("client")
         state["client"] = self._rooms.trusted.client(peer[0] if peer else "", forwarded)
-        logs.REQUEST_ID.set(request_id)
+        return self.arrival(request_id, origin)
+
+    def arrival(self, request_id: str, origin: bytes | None) -> Arrival:
+        """Return what the answer to a request will have, which says to come from `origin`."""
         across = origin is not None and origin in self._origins
-        answer = _Answer(
-            send,
+        return Arrival(
+            request_id,
+            origin,
             self._additions(request_id.encode(), origin if across else None),
             self._ours_across if across else self._ours,
         )
+
+    async def serve(
+        self, arrival: Arrival, enter: Enter, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Let a request that has arrived enter; answer what is raised."""
+        logs.REQUEST_ID.set(arrival.request_id)
+        answer = _Answer(send, arrival)
         try:
-            await self._enter(scope, receive, answer, origin)
+            await enter(scope, receive, answer, arrival.origin)
         except Problem as problem:
             await self._refuse(problem, scope, receive, answer)
         except Exception as error:
@@ -98,16 +132,10 @@ class Gate:
             await self._refuse(Problem(Code.INTERNAL, "crash"), scope, receive, answer)
 
     async def _enter(
-        self, scope: Scope, receive: Receive, send: _Answer, origin: bytes | None
+        self, scope: Scope, receive: Receive, send: Send, origin: bytes | None
     ) -> None:
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if len(raw_path) + len(scope["query_string"]) > MAX_TARGET:
-            raise Problem(Code.TOO_LARGE, "target_too_long", status=431)
-        try:
-            judged = judge_path(raw_path)
-            route = self._rooms.routes.match(judged)
-        except BadPath as error:
-            raise Problem(Code.BAD_PATH, str(error)) from None
+        judged, route = self.find(raw_path, scope["query_string"])
         websocket = scope["type"] == "websocket"
         if not websocket:
             if scope["method"] in REFUSED_METHODS:
@@ -131,6 +159,19 @@ class Gate:
             raise Problem(Code.NOT_FOUND, "no_route")
         else:
             await self._serve_spa(scope, receive, send, judged)
+
+    def find(self, raw_path: bytes, query: bytes) -> tuple[bytes, Route | None]:
+        """Return the path in its form for matching, and its route, if any. Raises Problem."""
+        if len(raw_path) + len(query) > MAX_TARGET:
+            raise Problem(Code.TOO_LARGE, "target_too_long", status=431)
+        try:
+            return self._found[raw_path]
+        except BadPath as error:
+            raise Problem(Code.BAD_PATH, str(error)) from None
+
+    def _judge(self, raw_path: bytes) -> tuple[bytes, Route | None]:
+        judged = judge_path(raw_path)
+        return judged, self._rooms.routes.match(judged)
 
     async def _serve_spa(self, scope: Scope, receive: Receive, send: Send, judged: bytes) -> None:
         request = Request(scope, receive)
@@ -164,7 +205,7 @@ class Gate:
 
     def _identify(
         self, headers: list[tuple[bytes, bytes]]
-    ) -> tuple[str, list[bytes], bytes | None]:
+    ) -> tuple[str | None, list[bytes], bytes | None]:
         request_id = None
         forwarded: list[bytes] = []
         origin = None
@@ -176,9 +217,10 @@ class Gate:
                     origin = value
                 elif REQUEST_ID.fullmatch(value):
                     request_id = value.decode()
-        return request_id or self._new_id(), forwarded, origin
+        return request_id, forwarded, origin
 
-    def _new_id(self) -> str:
+    def new_id(self) -> str:
+        """Return the id of a request that brought none: 128 random bits."""
         if not self._ids:
             drawn = os.urandom(IDS_AT_ONCE * ID_BYTES).hex()
             self._ids = [drawn[at : at + 2 * ID_BYTES] for at in range(0, len(drawn), 2 * ID_BYTES)]
@@ -211,19 +253,13 @@ PREFLIGHT = [
 
 
 class _Answer:
-    """The way out: adds the common headers to the head of an answer.
+    """The way out: adds the common headers to the head of an answer."""
 
-    `ours` names those of them that an answer cannot have otherwise.
-    """
+    __slots__ = ("_arrival", "_send", "complete", "started")
 
-    __slots__ = ("_additions", "_ours", "_send", "complete", "started")
-
-    def __init__(
-        self, send: Send, additions: list[tuple[bytes, bytes]], ours: frozenset[bytes]
-    ) -> None:
+    def __init__(self, send: Send, arrival: Arrival) -> None:
         self._send = send
-        self._additions = additions
-        self._ours = ours
+        self._arrival = arrival
         self.started = False
         self.complete = False
 
@@ -233,9 +269,8 @@ class _Answer:
             self.complete = not message.get("more_body", False)
         elif kind in {"http.response.start", "websocket.http.response.start"}:
             self.started = True
-            ours = self._ours
-            kept = [field for field in message["headers"] if field[0] not in ours]
-            message = {"type": kind, "status": message["status"], "headers": kept + self._additions}
+            fields = self._arrival.dress(message["headers"])
+            message = {"type": kind, "status": message["status"], "headers": fields}
         elif kind in {"websocket.accept", "websocket.close"}:
             self.started = True
         return self._send(message)

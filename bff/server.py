@@ -1,11 +1,10 @@
 """uvicorn's HTTP/1.1 protocol, made strict: what two servers could read in two ways is refused.
 
-uvicorn's own takes heads of any size, a missing, doubled or foreign-looking `Host`, absolute-form
-targets, and transfer codings other than chunked. RFC 9112 sections 3.2 and 6.1 say how a server
-must answer these: 400, or 431 for a head that is too large, and the connection is closed.
+What is refused, and why, `request_head` says; trailers have the same limit.
 
 Written for speed where every request passes: a request's fields are gone through once, and a
-connection has one timer for its life instead of one for each request.
+connection has one timer for its life instead of one for each request. An application may have a
+quicker way for requests that it knows (`Shortcut`): it is asked before what came is read.
 """
 
 from __future__ import annotations
@@ -18,20 +17,14 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bff.exchange import Exchange
+from bff.exchange import BYTES, Exchange, Flight, Shortcut
+from bff.request_head import FIELD_OVERHEAD, MAX_HEAD, Facts, RefusedError, judge, refusal
 from bff.websocket_server import WebSocketProtocol
 
-MAX_HEAD = 65_536
-MAX_FIELDS = 128
 GRACE_SECONDS = 25
 KEEP_ALIVE_SECONDS = 75
-_FIELD_OVERHEAD = 4
-_LOOKED_AT = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 ENDLESS = "endless"  # set in a request's state: its answer has no end of its own
-
-
-class _RefusedError(Exception):
-    """Ends the parser's work; the protocol's `_status` says how it is answered."""
+_HEAD_END = b"\r\n\r\n"
 
 
 class StrictHttpProtocol(HttpToolsProtocol):
@@ -46,15 +39,24 @@ class StrictHttpProtocol(HttpToolsProtocol):
     _in_body = False
     _since = 0.0  # when the connection fell idle, or the head that is coming began
     _status = HTTPStatus.BAD_REQUEST
+    _express: Shortcut | None = None
+    _flight: Flight | None = None  # a request that is under way on the quicker way
+    _taken_over: Any = None  # the application that goes on with the request that is read now
+    _between = True  # nothing has come yet of the next request
+    _whole: bytes | None = None  # what is being read, if it may be one head and nothing else
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the transport, and begin to watch for a client that says nothing."""
         super().connection_made(transport)
+        self._express = getattr(self.app, "express", None)
         self._rest()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell a request under way that its client has left."""
         self._unset_keepalive_if_required()
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.drop()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -62,7 +64,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._unparsed = self._trailer_size = 0
         self._first_piece = self._reading
-        self._in_body = False
+        self._in_body = self._between = False
         self._since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -71,14 +73,14 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self.headers.append((name.lower(), value))
             return
         self._unparsed = 0
-        self._trailer_size += len(name) + len(value) + _FIELD_OVERHEAD
+        self._trailer_size += len(name) + len(value) + FIELD_OVERHEAD
         if self._trailer_size > MAX_HEAD:
             self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise _RefusedError
+            raise RefusedError(self._status)
 
     def on_headers_complete(self) -> None:
         """Judge target, framing and size of the head before anything else happens; then begin."""
-        self._judge_head()
+        facts = self._judge_head()
         self._in_body = True
         self._unparsed = 0
         parser = self.parser
@@ -92,6 +94,14 @@ class StrictHttpProtocol(HttpToolsProtocol):
         scope["raw_path"] = raw_path
         scope["query_string"] = query
         before = self._current()
+        keep_alive = scope["http_version"] != "1.0" and parser.should_keep_alive()
+        if (
+            self._whole is not None
+            and facts.bare
+            and keep_alive
+            and not (facts.expects_continue or parser.should_upgrade())
+        ):
+            cast("dict[str, Any]", scope)["state"][BYTES] = self._whole
         self.cycle = exchange = Exchange(
             scope,
             self.transport,
@@ -99,11 +109,11 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self.logger,
             self.server_state.default_headers,
             self.on_response_complete,
-            expects_continue=self.expect_100_continue,
-            keep_alive=scope["http_version"] != "1.0" and parser.should_keep_alive(),
+            expects_continue=facts.expects_continue,
+            keep_alive=keep_alive,
         )
         if before is None or before.response_complete:
-            self._start_asgi_task(exchange, self.app)
+            self._start_asgi_task(exchange, self._taken_over or self.app)
         else:
             # A pipelined request waits for its turn, and what follows it for this one to begin.
             self.flow.pause_reading()
@@ -117,6 +127,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note that what comes next is another request."""
         self._in_body = False
+        self._between = True
         self._unparsed = 0
         super().on_message_complete()
 
@@ -132,8 +143,44 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self._rest()
 
     def data_received(self, data: bytes) -> None:
-        """Read what the client sent; what the parser holds back unread has a limit too."""
+        """Let what the client sent be taken as a whole, or read it."""
+        if self._flight is not None:
+            # What comes next waits for its turn, which is settled on the ordinary way.
+            self._flight.land()
+        elif self._between and self._express is not None:
+            exchange = self._current()
+            if exchange is None or exchange.response_complete:
+                self._flight = self._express(self, data)
+                if self._flight is not None:
+                    return
+        self._read(data)
+
+    # What a flight needs of its connection
+
+    @property
+    def reads(self) -> bool:
+        """Whether the client takes what it is sent."""
+        return not self.flow.write_paused
+
+    def answered(self, answer: bytes) -> None:
+        """Send the whole answer to the request that was taken."""
+        self._flight = None
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._rest()
+
+    def hand_over(self, data: bytes, app: Any) -> Exchange:
+        """Read the request that was taken; `app`, an ASGI application, goes on with it."""
+        self._flight = None
+        self._taken_over = app
+        self._read(data)
+        self._taken_over = None
+        return cast("Exchange", self.cycle)
+
+    def _read(self, data: bytes) -> None:
+        """Parse what the client sent; what the parser holds back unread has a limit too."""
         self._reading = len(data)
+        self._whole = data if self._between and data.find(_HEAD_END) == len(data) - 4 else None
         self._unparsed += self._reading
         try:
             self.parser.feed_data(data)
@@ -159,6 +206,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Begin to stop: requests finish, but a stream of events would go on for ever."""
+        if self._flight is not None:
+            self._flight.land()
         cycle = self._current()
         if (
             cycle is not None
@@ -176,7 +225,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         """
         self.timeout_keep_alive_task = None
         exchange = self._current()
-        if self.transport.is_closing() or not (exchange is None or exchange.response_complete):
+        under_way = self._flight is not None or not (exchange is None or exchange.response_complete)
+        if under_way or self.transport.is_closing():
             return
         left = self._since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
@@ -199,39 +249,17 @@ class StrictHttpProtocol(HttpToolsProtocol):
         """Return the exchange under way or just over; uvicorn's annotation forgets the first."""
         return cast("Exchange | None", self.cycle)
 
-    def _judge_head(self) -> None:
-        """Raise _RefusedError for a head that is too large, or that could be read in two ways."""
-        headers = self.headers
-        target = self.url
-        if len(headers) > MAX_FIELDS or (
-            # A head cannot be larger than what it came in, which is mostly small.
-            self._first_piece + self._unparsed > MAX_HEAD and _size(target, headers) > MAX_HEAD
-        ):
-            self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise _RefusedError
-        if not target.startswith(b"/") or b"#" in target:
-            raise _RefusedError
-        hosts = lengths = 0
-        codings: list[bytes] = []
-        for name, value in headers:
-            if name in _LOOKED_AT:
-                if name == b"host":
-                    hosts += 1
-                elif name == b"content-length":
-                    lengths += 1
-                elif name == b"transfer-encoding":
-                    codings.append(value.strip().lower())
-                elif value.lower() == b"100-continue":
-                    self.expect_100_continue = True
+    def _judge_head(self) -> Facts:
         version = self.parser.get_http_version()
         if version != "1.1":
-            if version != "1.0" or codings:
-                raise _RefusedError
             self.scope["http_version"] = version
-        elif not hosts:
-            raise _RefusedError
-        if hosts > 1 or lengths > 1 or (codings and (codings != [b"chunked"] or lengths)):
-            raise _RefusedError
+        try:
+            return judge(
+                self.url, self.headers, version, came_in=self._first_piece + self._unparsed
+            )
+        except RefusedError as refused:
+            self._status = refused.status
+            raise
 
     def _refuse(self) -> None:
         if self.transport.is_closing():
@@ -243,26 +271,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
             # An answer is under way, or owed to an earlier request: ours would be taken for it.
             self.transport.close()
             return
-        status = self._status
-        code = (
-            "too_large" if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else "bad_request"
-        )
-        body = (
-            f'{{"type":"about:blank","title":"{status.phrase}","status":{status.value},'
-            f'"code":"{code}"}}'
-        ).encode()
-        self.transport.write(
-            b"HTTP/1.1 %d %s\r\n"
-            b"content-type: application/problem+json\r\ncache-control: no-store\r\n"
-            b"x-content-type-options: nosniff\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-            % (status.value, status.phrase.encode(), len(body), body)
-        )
+        self.transport.write(refusal(self._status))
         self.transport.close()
-
-
-def _size(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
-    fields = sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in headers)
-    return len(target) + fields
 
 
 def server_options() -> dict[str, Any]:

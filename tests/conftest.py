@@ -16,14 +16,6 @@ from tests.support.processes import Cast, DevProvider, Service
 __all__ = ["RunService", "Service"]
 
 
-LONGEST_NAME = 64  # characters of a parameter that names its test
-
-
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name a test by a long parameter's place: keys and tokens are others in each process."""
-    return argname if isinstance(val, (str, bytes)) and len(val) > LONGEST_NAME else None
-
-
 class RunService(Protocol):
     """Starts `bff serve`; it ends with the test."""
 

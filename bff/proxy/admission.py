@@ -61,26 +61,46 @@ class Admission:
         self, route: Route, method: str, headers: Sequence[tuple[bytes, bytes]]
     ) -> Grant:
         """Return what the request may use. Raises Problem where it may not be made."""
-        if self._access.cookie.present(headers) and not csrf.check(
+        grant = self.at_once(route, method, headers)
+        if grant is not None:
+            return grant
+        if route.auth == "client":
+            return _grant(None, await self._access.client_token(), self._access.client_proof_key)
+        session = await self._access.session(headers)
+        if session is not None:
+            session = await self._access.fresh(session)
+        if session is None:
+            if route.auth == "user" or route.restricted:
+                raise Problem(Code.UNAUTHENTICATED, "no_session", login_url=LOGIN_URL)
+            return Grant(None, None)
+        return await self._granted(route, session)
+
+    def at_once(
+        self, route: Route, method: str, headers: Sequence[tuple[bytes, bytes]]
+    ) -> Grant | None:
+        """Return what the request may use, if that is no work; None says nothing.
+
+        Raises Problem.
+        """
+        cookies = self._access.cookie.values(headers)
+        if cookies and not csrf.check(
             method, headers, own_origin=self._own_origin, allowed=self._allowed_origins
         ):
             raise Problem(Code.CSRF, "not_our_page")
         if route.auth == "none":
             return Grant(None, None)
-        if route.auth == "client":
-            return _grant(None, await self._access.client_token(), self._access.client_proof_key)
-        session = self._access.at_hand(headers)
-        if session is None:
-            session = await self._access.session(headers)
-            if session is not None:
-                session = await self._access.fresh(session)
-        if session is None:
-            if route.auth == "user" or route.restricted:
-                raise Problem(Code.UNAUTHENTICATED, "no_session", login_url=LOGIN_URL)
-            return Grant(None, None)
-        if route.token is None:
-            return self._granted_own(route, session)
-        return await self._granted(route, session)
+        if route.auth == "client" or route.token is not None:
+            return None
+        session = self._access.at_hand(cookies)
+        return None if session is None else self._granted_own(route, session)
+
+    def known(self, route: Route, cookies: bytes) -> Grant | None:
+        """Return what a request with this `Cookie` field may use that is known but for it.
+
+        That is: one on a route that asks for a session, made by our own page. Like `at_once`.
+        """
+        session = self._access.at_hand_by(cookies)
+        return None if session is None else self._granted_own(route, session)
 
     async def renew(self, route: Route, session: Session) -> Grant:
         """Return the grant with a token that is got now. Raises Problem."""

@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from bff.proxy.answer_parser import AnswerParser
+from bff.proxy.expectant import Exchange, Expectant
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.wire import (
+    IDEMPOTENT,
     ClientGoneError,
     RequestBodyError,
     UpstreamProtocolError,
@@ -33,25 +35,7 @@ from bff.proxy.wire import (
 )
 
 WRITE_HIGH_WATER = 65_536
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A request on its way: `head` holds a short body too, `body` is one that is streamed.
-
-    `length` is the body's announced length, None for chunked. Times are seconds of the loop's
-    clock; `timeout` bounds the wait for the head of the answer, `silence` that between bytes.
-    `gone` returns when the one who asked has left.
-    """
-
-    method: bytes
-    head: bytes
-    body: AsyncIterator[bytes] | None
-    length: int | None
-    started: float
-    timeout: float
-    silence: float
-    gone: Callable[[], Awaitable[None]] | None
+A_MOMENT = 0.1  # seconds after which an exchange is watched for its client's leaving
 
 
 class Owner(Protocol):
@@ -86,10 +70,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def start(self, exchange: Exchange) -> asyncio.Future[UpstreamResponse]:
         """Send the request; the future gives the response when its head has come."""
+        head: asyncio.Future[UpstreamResponse] = self._loop.create_future()
+        self.start_for(head, exchange)
+        return head
+
+    def start_for(self, head: Expectant, exchange: Exchange) -> None:
+        """Send the request; tell when the head of the answer has come."""
         self._exchange = exchange
         self._response = UpstreamResponse(self.abandon)
         self._parser.expect(exchange.method, self._response)
-        self._head: asyncio.Future[UpstreamResponse] = self._loop.create_future()
+        self._head = head
         self._reading_paused = self._awaiting_piece = False
         self._last = exchange.started
         self.answered = self.body_begun = False
@@ -97,11 +87,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport.write(exchange.head)
         if exchange.body is not None:
             self._sender = self._loop.create_task(self._send(exchange.body, exchange.length))
-        return self._head
 
     def abandon(self, response: UpstreamResponse) -> None:
         """Give the exchange of this response up, if it is not over."""
         if self._response is response:
+            self._fail(ClientGoneError("the answer is no longer wanted"))
+
+    def give_up(self, exchange: Exchange) -> None:
+        """Give this exchange up, if it is not over."""
+        if self._response is not None and self._exchange is exchange:
             self._fail(ClientGoneError("the answer is no longer wanted"))
 
     def close(self, error: Exception | None = None) -> None:
@@ -123,7 +117,8 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._fail(UpstreamTimeoutError(f"nothing came from the upstream for {limit:g} s"))
             return
-        if exchange.gone is not None and self._watcher is None:
+        lasts = now - exchange.started > A_MOMENT
+        if lasts and exchange.gone is not None and self._watcher is None:
             self._watcher = self._loop.create_task(_wait(exchange.gone))
             self._watcher.add_done_callback(self._client_left)
 
@@ -157,14 +152,16 @@ class UpstreamConnection(asyncio.Protocol):
         except UpstreamProtocolError as error:
             self._fail(error)
             return
-        if self._parser.framing is not None and not self._head.done():
-            self._head.set_result(response)
-        if self._parser.complete:
+        parser, head = self._parser, self._head
+        framed = parser.framing is not None
+        if parser.complete:
             self._finish(response)
         elif response.full and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
             response.when_taken(self._resume_reading)
+        if framed and not head.done():
+            head.set_result(response)
         response.wake()
 
     def eof_received(self) -> None:
@@ -255,6 +252,25 @@ class UpstreamConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever ends the body ends the exchange
             self._sender = None
             self._fail(error)
+
+
+@dataclass(slots=True)
+class Sent:
+    """A request that went out on a connection that had been idle; `error` tells that it failed."""
+
+    exchange: Exchange
+    connection: UpstreamConnection
+    error: Exception | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again: the connection was stale (RFC 9110 section 9.2.2)."""
+        connection = self.connection
+        return (
+            isinstance(self.error, UpstreamUnavailableError)
+            and not (connection.answered or connection.body_begun)
+            and self.exchange.method in IDEMPOTENT
+        )
 
 
 def _in_order(transport: asyncio.Transport) -> bool:

@@ -13,7 +13,6 @@ Source: contract, section 5; RFC 9110 sections 7.6 (proxies) and 15.5.2 (401).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Iterable
 
 import structlog
@@ -25,13 +24,18 @@ from bff.proxy.admission import LOGIN_URL, Admission, Grant
 from bff.proxy.browser import Browser
 from bff.proxy.caller import Callers
 from bff.proxy.challenge import EXPIRED, bearer_error
+from bff.proxy.departure import Departure
+from bff.proxy.forms import Forms, Known, key_of
 from bff.proxy.headers import Headers, OwnCookies, request_headers, response_headers
 from bff.proxy.proof import UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route, target
 from bff.proxy.upstreams import Upstreams
 from bff.proxy.wire import (
+    BLANK,
+    BLANK_ID,
     ClientGoneError,
+    Form,
     RequestBodyError,
     RequestHead,
     UpstreamError,
@@ -40,7 +44,6 @@ from bff.proxy.wire import (
 from bff.server import ENDLESS
 from bff.sessions.access import Access
 from bff.sessions.live import LiveSessions
-from bff.sessions.session import Session
 
 log = structlog.get_logger("bff.proxy")
 _UNAUTHORIZED = 401
@@ -59,11 +62,12 @@ class HttpProxy:
         allowed_origins: frozenset[str],
         own_cookies: Iterable[str],
     ) -> None:
-        self._admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
+        self.admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
         self._live = live
         self._callers = Callers(own_origin)
         self._own_cookies = OwnCookies(own_cookies)
-        self._upstreams = upstreams
+        self.upstreams = upstreams
+        self.forms = Forms()
 
     async def __call__(
         self, route: Route, judged: bytes, scope: Scope, receive: Receive, send: Send
@@ -73,11 +77,41 @@ class HttpProxy:
         `judged` is the path as it was matched; what goes out is the scope's `raw_path`.
         """
         del judged
-        grant = await self._admission.admit(route, scope["method"], scope["headers"])
-        browser = Browser(scope["method"], scope["headers"], receive)
-        departure = _Departure(browser, self._live, grant.session)
+        grant = await self.admission.admit(route, scope["method"], scope["headers"])
+        self._note(route, grant, scope)
+        await self.carry(route, grant, scope, send, self.departure(grant, scope, receive))
+
+    def _note(self, route: Route, grant: Grant, scope: Scope) -> None:
+        """Remember a request that may pass, so that the next like it is known."""
+        if grant.session is None or route.token is not None:
+            return
+        key = key_of(route, scope)
+        if key is None or self.forms.is_new(key):
+            return
+        state = {**scope["state"], "request_id": BLANK_ID.decode()}
+        form = Form(self.head(route, BLANK, {**scope, "state": state}))
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        self.forms.remember(key, Known(form, origins[-1] if origins else None))
+
+    def departure(self, grant: Grant, scope: Scope, receive: Receive) -> Departure:
+        """Return what tells that nobody wants an answer any more."""
+        return Departure(scope, receive, self._live, grant.session)
+
+    async def carry(
+        self,
+        route: Route,
+        grant: Grant,
+        scope: Scope,
+        send: Send,
+        departure: Departure,
+        first: Awaitable[UpstreamResponse] | None = None,
+    ) -> None:
+        """Serve a request that is admitted; `first` gives the answer of one that has been sent.
+
+        Raises Problem before the answer begins.
+        """
         try:
-            response = await self._fetch(route, grant, scope, browser, departure)
+            response = await self._fetch(route, grant, scope, departure, first)
         except ClientGoneError:
             if departure.session_ended:
                 raise Problem(Code.UNAUTHENTICATED, "session_ended", login_url=LOGIN_URL) from None
@@ -104,10 +138,16 @@ class HttpProxy:
             await response.aclose()
 
     async def _fetch(
-        self, route: Route, grant: Grant, scope: Scope, browser: Browser, departure: _Departure
+        self,
+        route: Route,
+        grant: Grant,
+        scope: Scope,
+        departure: Departure,
+        first: Awaitable[UpstreamResponse] | None,
     ) -> UpstreamResponse:
+        browser = departure.browser
         body = await browser.begin() if browser.has_body else None
-        response = await self._send(route, grant, scope, body, departure)
+        response = await (first or self._send(route, grant, scope, body, departure))
         if response.status != _UNAUTHORIZED or grant.session is None:
             return response
         await self._check_sign_in(route, grant, response)
@@ -116,7 +156,7 @@ class HttpProxy:
         if body is not None and (body := browser.repeatable) is None:
             return response
         try:
-            renewed = await self._admission.renew(route, grant.session)
+            renewed = await self.admission.renew(route, grant.session)
         except ProviderUnavailableError:
             return response
         except BaseException:
@@ -131,7 +171,7 @@ class HttpProxy:
 
     async def _check_sign_in(self, route: Route, grant: Grant, response: UpstreamResponse) -> None:
         """Raise Problem where the upstream wants another sign-in of the user (RFC 9470)."""
-        problem = self._admission.step_up(route, grant.session, response.status, response.headers)
+        problem = self.admission.step_up(route, grant.session, response.status, response.headers)
         if problem is not None:
             await response.aclose()
             raise problem
@@ -142,22 +182,13 @@ class HttpProxy:
         grant: Grant,
         scope: Scope,
         body: Browser | bytes | None,
-        departure: _Departure,
+        departure: Departure,
         proof: UpstreamProof | None = None,
     ) -> Awaitable[UpstreamResponse]:
         if grant.proof_key is not None and proof is None:
             return self._send_proven(route, grant, scope, body, departure)
-        fields = request_headers(
-            scope["headers"],
-            self._callers.of(route, scope),
-            authorization=grant.authorization,
-            own_cookies=self._own_cookies,
-            keep_cookies=route.cookies,
-            let=route.pass_request_headers,
-        )
-        path = target(route, scope["raw_path"], scope["query_string"])
-        return self._upstreams.of(route).send(
-            RequestHead(scope["method"].encode("ascii"), path, fields),
+        return self.upstreams.of(route).send(
+            self.head(route, grant.authorization, scope),
             body,
             timeout=route.timeout,
             length=body.length if isinstance(body, Browser) else None,
@@ -165,19 +196,32 @@ class HttpProxy:
             proof=proof,
         )
 
+    def head(self, route: Route, authorization: bytes | None, scope: Scope) -> RequestHead:
+        """Return the head for the upstream. Raises Problem for our own request."""
+        fields = request_headers(
+            scope["headers"],
+            self._callers.of(route, scope),
+            authorization=authorization,
+            own_cookies=self._own_cookies,
+            keep_cookies=route.cookies,
+            let=route.pass_request_headers,
+        )
+        path = target(route, scope["raw_path"], scope["query_string"])
+        return RequestHead(scope["method"].encode("ascii"), path, fields)
+
     async def _send_proven(
         self,
         route: Route,
         grant: Grant,
         scope: Scope,
         body: Browser | bytes | None,
-        departure: _Departure,
+        departure: Departure,
     ) -> UpstreamResponse:
         """Send a request whose token is bound; once more where a nonce is demanded (RFC 9449 9)."""
         assert grant.proof_key is not None
         assert grant.authorization is not None
         path = target(route, scope["raw_path"], scope["query_string"])
-        nonces = self._upstreams.nonces
+        nonces = self.upstreams.nonces
         proof = UpstreamProof(grant.proof_key, nonces, scope["method"], path, grant.authorization)
         while True:
             response = await self._send(route, grant, scope, body, departure, proof)
@@ -188,6 +232,17 @@ class HttpProxy:
             await response.aclose()
             body = kept
 
+    def fields(self, route: Route, response: UpstreamResponse, *, with_session: bool) -> Headers:
+        """Return the fields of the answer to the browser."""
+        return response_headers(
+            response.headers,
+            response.status,
+            with_session=with_session,
+            cookies=route.cookies,
+            own_cookies=self._own_cookies,
+            let=route.pass_response_headers,
+        )
+
     async def _answer(
         self,
         route: Route,
@@ -197,14 +252,7 @@ class HttpProxy:
         *,
         with_session: bool,
     ) -> None:
-        fields = response_headers(
-            response.headers,
-            response.status,
-            with_session=with_session,
-            cookies=route.cookies,
-            own_cookies=self._own_cookies,
-            let=route.pass_response_headers,
-        )
+        fields = self.fields(route, response, with_session=with_session)
         start = {"type": "http.response.start", "status": response.status, "headers": fields}
         if response.complete:
             scope["state"][WHOLE] = True
@@ -227,29 +275,3 @@ def _streams_events(fields: Headers) -> bool:
     return any(
         name == b"content-type" and value.startswith(b"text/event-stream") for name, value in fields
     )
-
-
-class _Departure:
-    """Waits, for a request that lasts, until its browser leaves or its session ends."""
-
-    __slots__ = ("_browser", "_live", "_session", "session_ended")
-
-    def __init__(self, browser: Browser, live: LiveSessions, session: Session | None) -> None:
-        self._browser = browser
-        self._live = live
-        self._session = session
-        self.session_ended = False
-
-    async def wait(self) -> None:
-        if self._session is None:
-            await self._browser.gone()
-            return
-        with self._live.watch(self._session.key) as ended:
-            left = asyncio.ensure_future(self._browser.gone())
-            over = asyncio.ensure_future(ended.wait())
-            try:
-                await asyncio.wait((left, over), return_when=asyncio.FIRST_COMPLETED)
-                self.session_ended = ended.is_set()
-            finally:
-                left.cancel()
-                over.cancel()

@@ -24,8 +24,8 @@ class UpstreamResponse:
     """
 
     __slots__ = (
-        "_abandon", "_chunks", "_error", "_resume", "_size", "_waiter", "complete", "headers",
-        "status",
+        "_abandon", "_chunks", "_error", "_over", "_resume", "_size", "_waiter", "complete",
+        "headers", "status",
     )  # fmt: skip
 
     def __init__(self, abandon: Callable[[UpstreamResponse], None]) -> None:
@@ -37,6 +37,7 @@ class UpstreamResponse:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._resume: Callable[[], None] | None = None
+        self._over: Callable[[], None] | None = None
         self._abandon = abandon
 
     async def read(self) -> bytes:
@@ -64,10 +65,8 @@ class UpstreamResponse:
 
     def rest(self) -> bytes:
         """Return all that is left of a body that is here to its end."""
-        whole = b"".join(self._chunks) if len(self._chunks) != 1 else self._chunks[0]
-        self._chunks = []
-        self._size = 0
-        return whole
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def __aiter__(self) -> Self:
         """Iterate over the body."""
@@ -95,6 +94,10 @@ class UpstreamResponse:
         """Whether more is buffered than the reader keeps up with."""
         return self._size > HIGH_WATER
 
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Name what is to be called once the body is whole, or will never be."""
+        self._over = call
+
     def when_taken(self, resume: Callable[[], None] | None) -> None:
         """Name what is to be called once the reader has emptied the buffer."""
         self._resume = resume
@@ -102,17 +105,21 @@ class UpstreamResponse:
     def finish(self) -> None:
         """Note that the body is whole."""
         self.complete = True
-        self._resume = None
-        self.wake()
+        self._end()
 
     def fail(self, error: Exception) -> None:
         """Note that the rest will not come."""
         if not self.complete and self._error is None:
             self._error = error
-            self._resume = None
-            self.wake()
+            self._end()
 
     def wake(self) -> None:
         """Let the reader look again."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _end(self) -> None:
+        self._resume = None
+        self.wake()
+        if self._over is not None:
+            self._over()

@@ -20,12 +20,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
-from bff.proxy.connection import Exchange, UpstreamConnection
+from bff.proxy.connection import Sent, UpstreamConnection
+from bff.proxy.expectant import Exchange, Expectant
 from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.upstream_tls import UpstreamTls
 from bff.proxy.wire import (
-    IDEMPOTENT,
     Address,
     RequestHead,
     UpstreamConnectTimeoutError,
@@ -123,12 +123,48 @@ class UpstreamPool:
         except asyncio.CancelledError:
             connection.close()
             raise
-        except UpstreamUnavailableError:
-            if kept is None or kept.answered or kept.body_begun or head.method not in IDEMPOTENT:
+        except UpstreamUnavailableError as error:
+            if kept is None:
                 raise
-        if proof is not None:
+            lost = Sent(exchange, kept, error)
+        if proof is not None and lost.repeatable:
             exchange.head = exchange.head.replace(proven, proof.of(self.address), 1)
+        return await self.again(lost, connect_timeout)
+
+    def send_at_once(
+        self,
+        method: bytes,
+        head: bytes,
+        told: Expectant,
+        *,
+        timeout: float,
+        gone: Callable[[], Awaitable[None]],
+    ) -> Sent | None:
+        """Send a request without body, if there is an idle connection; None if there is none.
+
+        `head` is as it goes out. `told` hears of the answer; where it is told of an error, `again`
+        says what is to be done.
+        """
+        connection = self._idle_connection()
+        if connection is None:
+            return None
+        started = asyncio.get_running_loop().time()
+        exchange = Exchange(method, head, None, None, started, timeout, timeout, gone)
+        connection.start_for(told, exchange)
+        return Sent(exchange, connection)
+
+    async def again(self, sent: Sent, connect_timeout: float | None = None) -> UpstreamResponse:
+        """Send once more what a stale connection did not carry. Raises any other error as it is."""
+        if not sent.repeatable or self._closed:
+            assert sent.error is not None
+            raise sent.error
+        loop, exchange = asyncio.get_running_loop(), sent.exchange
         return await self._exchange(await self._connect(loop, exchange, connect_timeout), exchange)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a connection may be idle: one that is, may have been closed since."""
+        return bool(self._idle)
 
     async def aclose(self) -> None:
         """Close every connection, also those that carry an exchange."""

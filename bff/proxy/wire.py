@@ -22,6 +22,8 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 _EXPECT_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 _USUAL = IDEMPOTENT | _EXPECT_BODY
+BLANK = b"\x01"
+BLANK_ID = b"\x02"
 NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _MAX_STATUS = 599
@@ -110,9 +112,7 @@ def encode_head(head: RequestHead, length: int | None, *, chunked: bool = False)
         not method or method.translate(None, TOKEN) or method == b"CONNECT"
     ):
         raise ValueError("the method cannot be sent to an upstream")
-    if not target or target.translate(None, VISIBLE):
-        raise ValueError("the request target holds a byte that no target may have")
-    lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
+    lines = [_request_line(method, target)]
     for name, value in headers:
         lines += (_PREFIXES[name], value, b"\r\n")
     if chunked:
@@ -123,10 +123,46 @@ def encode_head(head: RequestHead, length: int | None, *, chunked: bool = False)
         lines.append(b"content-length: 0\r\n\r\n")
     else:
         lines.append(b"\r\n")
-    values = b"".join([value for _, value in headers])
+    _judge_values(b"".join([value for _, value in headers]))
+    return b"".join(lines)
+
+
+class Form:
+    """A request head with blanks: what is left of many requests when their own is taken out.
+
+    The blanks are the target, and the two values that are `BLANK` and `BLANK_ID` in the head that
+    it is made of; no field that came off a wire can hold these. Only for methods without body.
+    """
+
+    __slots__ = ("_method", "_pieces")
+
+    def __init__(self, head: RequestHead) -> None:
+        """Raises ValueError for a head that cannot be sent, or that has other blanks."""
+        self._method = head.method
+        fields = encode_head(head, None).partition(b"\r\n")[2]
+        before, blank, rest = fields.partition(BLANK)
+        between, blank_id, after = rest.partition(BLANK_ID) if blank else (b"", b"", b"")
+        if not blank_id or BLANK in rest or BLANK_ID in before + after:
+            raise ValueError("the head has other blanks")
+        self._pieces = (before, between, after)
+
+    def filled(self, target: bytes, value: bytes, request_id: bytes) -> bytes:
+        """Return what `encode_head` makes of the head without blanks. Raises ValueError."""
+        before, between, after = self._pieces
+        _judge_values(value + request_id)
+        line = _request_line(self._method, target)
+        return b"".join((line, before, value, between, request_id, after))
+
+
+def _request_line(method: bytes, target: bytes) -> bytes:
+    if not target or target.translate(None, VISIBLE):
+        raise ValueError("the request target holds a byte that no target may have")
+    return b"%b %b HTTP/1.1\r\n" % (method, target)
+
+
+def _judge_values(values: bytes) -> None:
     if b"\n" in values or b"\r" in values or b"\0" in values:
         raise ValueError("a field value holds CR, LF or NUL")
-    return b"".join(lines)
 
 
 def _prefix(name: bytes) -> bytes:

@@ -8,7 +8,7 @@ from bff.oidc.dpop import ProofKey
 from bff.oidc.token_target import TokenTarget
 from bff.sessions import names
 from bff.sessions.client_token import ClientToken
-from bff.sessions.cookies import Cookie
+from bff.sessions.cookies import REMEMBERED, Cookie
 from bff.sessions.parties import Parties
 from bff.sessions.session import Session
 from bff.sessions.store import SessionStore
@@ -30,18 +30,35 @@ class Access:
         self._parties = parties
         self._client_token = client_token
         self._touches = Touches(store)
+        self._keys: dict[bytes, str] = {}  # by `Cookie` fields that hold a cookie of ours
 
-    def at_hand(self, headers: Sequence[tuple[bytes, bytes]]) -> Session | None:
+    def at_hand(self, cookies: Sequence[bytes]) -> Session | None:
         """Return the live session of a request, with a usable access token, if that is no work.
 
-        None says nothing: then `session` and `fresh` are to be asked. Using it puts off its idle
-        end.
+        `cookies` are the values of our cookie in it. None says nothing: then `session` and `fresh`
+        are to be asked. Using it puts off its idle end.
         """
-        identifier = self.cookie.read(headers)
+        identifier = self.cookie.believed(cookies)
+        return None if identifier is None else self._at_hand(names.session_key(identifier))
+
+    def at_hand_by(self, line: bytes) -> Session | None:
+        """Return what `at_hand` does for the cookies of a request with this one `Cookie` field."""
+        key = self._keys.get(line)
+        if key is None:
+            identifier = self.cookie.believed(self.cookie.values_in(line))
+            if identifier is None:
+                return None
+            key = names.session_key(identifier)
+            if len(self._keys) >= REMEMBERED:
+                self._keys.clear()
+            self._keys[line] = key
+        return self._at_hand(key)
+
+    def _at_hand(self, key: str) -> Session | None:
         store = self.store
-        if identifier is None or store.cache is None:
+        if store.cache is None:
             return None
-        session = store.cache.get(names.session_key(identifier))
+        session = store.cache.get(key)
         if session is None or self._parties.named(session.provider) is None:
             return None
         now = store.clock()

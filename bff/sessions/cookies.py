@@ -55,17 +55,16 @@ class Cookie:
         """Return the Set-Cookie value that removes the cookie."""
         return f"{self.name}=; {self._attributes}; Max-Age=0"
 
-    def present(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether the request carries a cookie of this name, good or bad."""
-        return bool(self._values(headers))
-
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Return the id in the request's cookie; None if absent, forged, or not exactly one.
 
         Two different values of one name mean that somebody else could write cookies for this host;
         neither is believed.
         """
-        values = self._values(headers)
+        return self.believed(self.values(headers))
+
+    def believed(self, values: Sequence[bytes]) -> str | None:
+        """Return the id in the values that `values` found, as `read` does."""
         if not values or (len(values) > 1 and len(set(values)) > 1):
             return None
         try:
@@ -84,15 +83,23 @@ class Cookie:
             raise BadSignature("not as we write it")
         return identifier.decode()
 
-    def _values(self, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-        needle = self._needle
+    def values(self, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        """Return the values of all cookies of this name, good or bad."""
         found: list[bytes] = []
         for name, value in headers:
-            if name == b"cookie" and needle in value:
-                for pair in value.split(b";"):
-                    left, _, right = pair.partition(b"=")
-                    if left.strip(b" \t") == needle:
-                        found.append(right.strip(b" \t"))
+            if name == b"cookie":
+                found += self.values_in(value)
+        return found
+
+    def values_in(self, line: bytes) -> list[bytes]:
+        """Return the values of this name in one `Cookie` field."""
+        needle = self._needle
+        found: list[bytes] = []
+        if needle in line:
+            for pair in line.split(b";"):
+                left, _, right = pair.partition(b"=")
+                if left.strip(b" \t") == needle:
+                    found.append(right.strip(b" \t"))
         return found
 
 

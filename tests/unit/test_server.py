@@ -12,7 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from bff.server import KEEP_ALIVE_SECONDS, MAX_FIELDS, MAX_HEAD, StrictHttpProtocol, server_options
+from bff.request_head import MAX_FIELDS, MAX_HEAD
+from bff.server import KEEP_ALIVE_SECONDS, StrictHttpProtocol, server_options
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n"
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -52,11 +52,11 @@ class Sessions:
         """Our cookie: this knows it as well."""
         return self
 
-    def present(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Whether a request carries our cookie."""
-        return any(name == b"cookie" and b"bff=" in value for name, value in headers)
+    def values(self, headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        """Return the values of our cookie that a request carries."""
+        return [value for name, value in headers if name == b"cookie" and b"bff=" in value]
 
-    def at_hand(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def at_hand(self, cookies: Sequence[bytes]) -> None:
         """Return the session of a request where that takes no waiting: never, here."""
 
     async def session(self, headers: Sequence[tuple[bytes, bytes]]) -> Any:

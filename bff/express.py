@@ -1,0 +1,250 @@
+"""The common case without ASGI: a known request is carried within the callbacks of two connections.
+
+A GET that differs from an earlier one in target and cookies alone (`forms`), whose session is at
+hand and whose upstream has an idle connection, goes out as it comes in, without being parsed field
+by field, and its answer goes back as soon as that is here to its end: no task, no messages, no
+`await`. What is judged, added, dropped and sent is said by the same functions as everywhere
+(`Gate`, `HttpProxy`); nothing here has a rule of its own.
+
+Rules: every doubt ends this way and begins the ordinary one, from where the request is. Before
+anything was sent, the request is served as if nobody had looked at it (so every refusal is made,
+and logged, there). Afterwards it lands: what came is parsed, and a task takes over, for an answer
+that is long or of unknown length, a 401, an error, a client that does not read, or that sends more
+before it has its answer; and for a request that lasts, or that a stopping server waits for. Of an
+answer nothing is sent before it is settled that all of it can be.
+
+Flow: the server offers what a client sent (`StrictHttpProtocol`); a `Flight` is told of the answer
+by the upstream's connection, and writes it, or lands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from starlette.types import Receive, Scope, Send
+
+from bff.answer_head import encode_answer
+from bff.exchange import Line
+from bff.gate import Gate
+from bff.proxy.admission import Grant
+from bff.proxy.connection import Sent
+from bff.proxy.departure import Departure
+from bff.proxy.forms import LARGEST, LINE_END, split
+from bff.proxy.http import HttpProxy
+from bff.proxy.response import HIGH_WATER, UpstreamResponse
+from bff.proxy.route import Route, target
+from bff.proxy.upstream import UpstreamPool
+
+_UNAUTHORIZED = 401
+_METHOD = b"GET "
+_VERSION = b" HTTP/1.1"
+_IN_QUERY = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+
+
+class Express:
+    """Carries what can be carried at once. Belongs to one gate and its proxy."""
+
+    def __init__(self, gate: Gate, proxy: HttpProxy) -> None:
+        self.gate = gate
+        self.proxy = proxy
+
+    def __call__(self, line: Line, data: bytes) -> Flight | None:
+        """Take a request, or leave it: then None is returned, and nothing was sent."""
+        end = data.find(LINE_END)
+        if (
+            len(data) > LARGEST
+            or data[:4] != _METHOD
+            or data[end - 9 : end] != _VERSION
+            or line.client is None
+        ):
+            return None
+        raw_path, _, query = data[4 : end - 9].partition(b"?")
+        parts = split(data[end:])
+        if parts is None or query.translate(None, _IN_QUERY):
+            return None
+        fields, cookies = parts
+        proxy = self.proxy
+        try:
+            _, route = self.gate.find(raw_path, query)
+            if route is None:
+                return None
+            known = proxy.forms.get((id(route), line.client[0], fields))
+            if known is None:
+                return None
+            pool = proxy.upstreams.of(route)
+            if not isinstance(pool, UpstreamPool) or not pool.idle:
+                return None
+            grant = proxy.admission.known(route, cookies)
+            if grant is None or grant.authorization is None or grant.proof_key is not None:
+                return None
+            request_id = self.gate.new_id()
+            head = known.form.filled(
+                target(route, raw_path, query), grant.authorization, request_id.encode("ascii")
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, it is met again, and answered, there
+            return None
+        flight = Flight(self, line, data, route, grant, pool, request_id, known.origin)
+        return flight if flight.begin(head) else None
+
+
+class Flight:
+    """A request under way: who waits for the head of its answer (`Expectant`)."""
+
+    __slots__ = (
+        "_data", "_departure", "_done", "_express", "_grant", "_landed", "_line", "_origin",
+        "_outcome", "_pool", "_request_id", "_result", "_route", "_sent",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        express: Express,
+        line: Line,
+        data: bytes,
+        route: Route,
+        grant: Grant,
+        pool: UpstreamPool,
+        request_id: str,
+        origin: bytes | None,
+    ) -> None:
+        self._express = express
+        self._line: Line | None = line
+        self._data = data
+        self._route = route
+        self._grant = grant
+        self._pool = pool
+        self._request_id = request_id
+        self._origin = origin
+        self._done = False
+        self._result: UpstreamResponse | None = None
+        self._sent: Sent | None = None
+        self._departure: Departure | None = None
+        self._outcome: asyncio.Future[UpstreamResponse] | None = None
+
+    def begin(self, head: bytes) -> bool:
+        """Send the request; False where there is no connection to send it on."""
+        self._sent = self._pool.send_at_once(
+            b"GET", head, self, timeout=self._route.timeout, gone=self._gone
+        )
+        return self._sent is not None
+
+    # Of the client's connection
+
+    def land(self) -> None:
+        """Let a task go on with the request from where it is."""
+        assert self._line is not None
+        self._outcome = asyncio.get_running_loop().create_future()
+        line, self._line = self._line, None
+        exchange = line.hand_over(self._data, self._go_on)
+        self._departure = self._express.proxy.departure(
+            self._grant, cast("Scope", exchange.scope), cast("Receive", exchange.receive)
+        )
+        if self._result is not None:
+            self._tell(self._result)
+
+    def drop(self) -> None:
+        """Give the request up: its client has left."""
+        self._line = None
+        assert self._sent is not None
+        self._sent.connection.give_up(self._sent.exchange)
+
+    # Of the connection to the upstream
+
+    def done(self) -> bool:
+        """Whether the head has come, or will not."""
+        return self._done
+
+    def set_result(self, result: UpstreamResponse, /) -> None:
+        """Send the answer, or wait for its end if that is near; else a task goes on with it."""
+        self._done = True
+        self._result = result
+        if self._line is None:
+            self._tell(result)
+        elif result.status == _UNAUTHORIZED or not self._line.reads:
+            self.land()
+        elif result.complete:
+            self._end()
+        elif _is_short(result):
+            result.when_over(self._end)
+        else:
+            self.land()
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Let the ordinary way say what becomes of the request."""
+        self._done = True
+        if self._line is not None:
+            self.land()
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_exception(exception)
+
+    def _tell(self, result: UpstreamResponse) -> None:
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(result)
+
+    def _end(self) -> None:
+        """Send the answer, whose body is here or will never be."""
+        line, result = self._line, self._result
+        if line is None:
+            return
+        assert result is not None
+        answer = b""
+        if result.complete and line.reads:
+            try:
+                answer = self._answer(line, result)
+            except Exception:  # noqa: BLE001 - it is met again there, and logged
+                answer = b""
+        if answer:
+            self._line = None
+            line.answered(answer)
+        else:
+            self.land()
+
+    def _answer(self, line: Line, result: UpstreamResponse) -> bytes:
+        express = self._express
+        fields = express.proxy.fields(self._route, result, with_session=True)
+        head = encode_answer(
+            result.status,
+            line.server_state.default_headers,
+            express.gate.arrival(self._request_id, self._origin).dress(fields),
+            head_only=False,
+            knows_chunks=True,
+            keep_alive=True,
+        )
+        return head.with_body(result.rest()) if head.keep_alive else b""
+
+    async def _gone(self) -> None:
+        """Return when nobody wants the answer any more."""
+        if self._line is not None:
+            self.land()
+        if self._departure is not None:
+            await self._departure.wait()
+
+    async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gate = self._express.gate
+        await gate.serve(gate.arrive(scope, self._request_id), self._enter, scope, receive, send)
+
+    async def _enter(
+        self, scope: Scope, _receive: Receive, send: Send, _origin: bytes | None
+    ) -> None:
+        assert self._departure is not None
+        await self._express.proxy.carry(
+            self._route, self._grant, scope, send, self._departure, self._first()
+        )
+
+    async def _first(self) -> UpstreamResponse:
+        """Return the answer that came, or that comes when a stale connection is made up for."""
+        assert self._outcome is not None
+        assert self._sent is not None
+        try:
+            return await self._outcome
+        except Exception as error:  # noqa: BLE001 - `again` raises it
+            self._sent.error = error
+            return await self._pool.again(self._sent)
+
+
+def _is_short(result: UpstreamResponse) -> bool:
+    """Whether an answer says that its body is short: then its end is waited for, a moment."""
+    for name, value in result.headers:
+        if name == b"content-length":
+            return int(value) <= HIGH_WATER
+    return False

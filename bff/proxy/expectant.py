@@ -1,0 +1,45 @@
+"""A request on its way to an upstream, and who waits for its answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from bff.proxy.response import UpstreamResponse
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request on its way: `head` holds a short body too, `body` is one that is streamed.
+
+    `length` is the body's announced length, None for chunked. Times are seconds of the loop's
+    clock; `timeout` bounds the wait for the head of the answer, `silence` that between bytes.
+    `gone` returns when the one who asked has left.
+    """
+
+    method: bytes
+    head: bytes
+    body: AsyncIterator[bytes] | None
+    length: int | None
+    started: float
+    timeout: float
+    silence: float
+    gone: Callable[[], Awaitable[None]] | None
+
+
+class Expectant(Protocol):
+    """Who waits for the head of an answer: a future, or whoever wants no turn of the loop.
+
+    It is told after everything else that came with the head, so that a short answer is complete.
+    """
+
+    def done(self) -> bool:
+        """Whether it has been told, or waits no longer."""
+        ...
+
+    def set_result(self, result: UpstreamResponse, /) -> None:
+        """The head is here."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """There is none, and will be none."""
