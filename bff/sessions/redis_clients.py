@@ -15,11 +15,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 from bff.sessions import redis_url
 from bff.sessions.redis_cluster import Address, Cluster
 from bff.sessions.redis_direct import DirectRedis
-from bff.sessions.redis_node import CONNECTIONS, SPARE, TIMEOUT, Client, Command, Found, Node
+from bff.sessions.redis_node import CONNECTIONS, SPARE, Client, Command, Found, Node
 from bff.sessions.redis_sentinel import MasterPool, Sentinels
 from bff.sessions.redis_tls import SharedContext, sharing
-
-SENTINEL_TIMEOUT = 0.25
 
 
 class Nodes(Protocol):
@@ -74,8 +72,8 @@ def nodes_of(url: str) -> Nodes:
     """
     target = redis_url.parse(url)
     options: dict[str, Any] = {
-        "socket_timeout": None,
-        "socket_connect_timeout": TIMEOUT,
+        "socket_timeout": None,  # every command has its deadline, in which it may connect
+        "socket_connect_timeout": None,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 15,
         "client_name": "bff",
@@ -101,8 +99,8 @@ def nodes_of(url: str) -> Nodes:
     sentinel = Sentinels(
         target.nodes,
         sentinel_kwargs={
-            "socket_timeout": SENTINEL_TIMEOUT,
-            "socket_connect_timeout": SENTINEL_TIMEOUT,
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
             "retry": Retry(NoBackoff(), 0),
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
             **target.sentinel_options,

@@ -5,6 +5,8 @@
   until one is left to depend on.
 - When it hears of a new master it closes idle connections that somebody may be using again by the
   time they are closed; such a one is lost, open.
+
+Each Sentinel has a deadline here, which unlike redis-py's own is none for a loop that was held up.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ import redis.asyncio.sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from bff.sessions.deadline import Deadline
+
 # It has no types.
 Sentinel: Any = redis.asyncio.sentinel.Sentinel
 Pool: Any = redis.asyncio.sentinel.SentinelConnectionPool
+
+ASK_FOR = 0.25  # seconds, each Sentinel
 
 
 class Sentinels(Sentinel):  # type: ignore[misc]  # as above
@@ -27,8 +33,9 @@ class Sentinels(Sentinel):  # type: ignore[misc]  # as above
         """Return the address of the master. Raises MasterNotFoundError."""
         for sentinel in tuple(self.sentinels):
             try:
-                masters = await sentinel.sentinel_masters()
-            except (RedisConnectionError, RedisTimeoutError):
+                async with Deadline(ASK_FOR):
+                    masters = await sentinel.sentinel_masters()
+            except (RedisConnectionError, RedisTimeoutError, TimeoutError):
                 continue
             state = masters.get(service_name)
             if state and self.check_master_state(state, service_name):

@@ -131,6 +131,17 @@ async def answering(answer: bytes | None) -> AsyncIterator[str]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_a_loop_that_was_held_up_connects(redis_url: str) -> None:
+    """A new connection is not given up because we looked late whether it was made."""
+    redis = connect(redis_url)
+    connecting = asyncio.create_task(redis.ping())
+    for stand_still in [0.4] * 4:
+        await asyncio.sleep(0)
+        time.sleep(stand_still)
+    await connecting
+    await redis.aclose()
+
+
 async def test_silence() -> None:
     """A server that accepts and says nothing is given up."""
     async with answering(None) as url:
