@@ -16,6 +16,7 @@ from bff.errors import StoreUnavailableError
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason
 from tests.support.redis_forms import Form, on_each
+from tests.support.stopwatch import Stopwatch
 from tests.support.store_worker import Worker, worker
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -33,14 +34,13 @@ async def goes_and_comes(
     quiet = await at.sign_in(secrets.token_hex())
     assert await at.store.load(busy.key) == busy
     go()
-    gone = time.monotonic()
     try:
-        believed = await until_told(at, busy, gone)
+        believed = await until_told(at, busy)
         for call in calls(at, quiet):
-            began = time.monotonic()
+            watch = Stopwatch()
             with pytest.raises(StoreUnavailableError):
                 await call
-            assert time.monotonic() - began < TOLD_WITHIN
+            assert watch.seconds() < TOLD_WITHIN
         assert not at.signals.proven
         assert len(at.cache) == 0
     finally:
@@ -61,18 +61,18 @@ async def goes_and_comes(
     assert await at.store.load(busy.key) is None
 
 
-async def until_told(at: Worker, busy: Session, gone: float) -> float:
+async def until_told(at: Worker, busy: Session) -> float:
     """Use a session until we are told that Redis is away; return for how long it was believed."""
-    served = gone
+    gone, served = Stopwatch(), time.monotonic()
     while True:
-        asked = time.monotonic()
+        asked, watch = time.monotonic(), Stopwatch()
         try:
             assert await at.store.load(busy.key) == busy
             served = asked
         except StoreUnavailableError:
-            assert time.monotonic() - asked < TOLD_WITHIN
-            assert served - gone < STALE_FOR
-            return served - gone
+            assert watch.seconds() < TOLD_WITHIN
+            assert gone.seconds(served) < STALE_FOR
+            return gone.seconds(served)
         await asyncio.sleep(0.005)
 
 
@@ -130,14 +130,14 @@ async def test_nobody_serves_what_was_ended_while_it_was_cut_off(forms: dict[str
                 assert await cut_off.store.load(session.key) == session
                 proxy.cut()
                 await other.store.end(session.key, EndReason.LOGOUT)
-                ended = time.monotonic()
+                watch = Stopwatch()
                 while True:
                     try:
                         if await cut_off.store.load(session.key) is None:
                             break
                     except StoreUnavailableError:
                         break
-                    assert time.monotonic() - ended < STALE_FOR
+                    assert watch.seconds() < STALE_FOR
                     await asyncio.sleep(0.005)
                 proxy.mend()
                 assert await retried(lambda: cut_off.store.load(session.key)) is None

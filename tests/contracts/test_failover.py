@@ -23,6 +23,7 @@ from bff.sessions.store import EndReason
 from tests.support.redis_forms import Form, Forms
 from tests.support.redis_server import Server
 from tests.support.sessions import ISSUER
+from tests.support.stopwatch import Stopwatch
 from tests.support.store_worker import Worker, worker
 
 WORKERS = 3
@@ -60,13 +61,13 @@ class User:
         while True:
             for key in list(self.sessions):
                 self.requests += 1
-                began = time.monotonic()
+                watch = Stopwatch()
                 try:
                     await self._use(key)
                     self.answered_at = time.monotonic()
                 except StoreUnavailableError:
                     self.refused += 1
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.slowest = max(self.slowest, watch.seconds())
                 await asyncio.sleep(0.002)
 
     async def _use(self, key: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from bff.sessions.store import EndReason
 from tests.support.redis_forms import Form, on_each
 from tests.support.sessions import ISSUER
+from tests.support.stopwatch import Stopwatch
 from tests.support.store_worker import Worker, worker
 
 AT_ONCE = 0.1  # seconds
@@ -38,7 +39,7 @@ async def test_an_ended_session_is_served_nowhere(one: Worker, listener: Worker)
         assert await listener.store.load(session.key) == session
         assert listener.cache.get(session.key) == session
         with listener.live.watch(session.key) as ended:
-            began = time.perf_counter()
+            watch = Stopwatch()
             if number % 3 == 0:
                 await one.store.end(session.key, EndReason.LOGOUT)
             elif number % 3 == 1:
@@ -48,8 +49,8 @@ async def test_an_ended_session_is_served_nowhere(one: Worker, listener: Worker)
                 await one.store.end_sub(ISSUER, "alice", now, EndReason.BACKCHANNEL)
             while await listener.store.load(session.key) is not None:
                 await asyncio.sleep(0.0005)
-            took.append(time.perf_counter() - began)
-            async with asyncio.timeout(1):
+            took.append(watch.seconds())
+            async with asyncio.timeout(10):
                 await ended.wait()
     print(f"ended to unknown elsewhere: median {statistics.median(took) * 1000:.1f} ms,"
           f" longest {max(took) * 1000:.1f} ms")  # fmt: skip
@@ -64,7 +65,7 @@ async def test_new_tokens_are_known_elsewhere(one: Worker, listener: Worker) -> 
         tokens = replace(session.tokens, access_token=f"access-{number}")
         session = session.with_tokens(tokens)
         assert await one.store.save(session)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             while await listener.store.load(session.key) != session:
                 await asyncio.sleep(0.001)
 
@@ -95,7 +96,7 @@ async def test_what_was_read_while_nobody_listened_is_not_kept(forms: dict[str, 
         session = await at.sign_in("read-meanwhile")
         assert await at.store.load(session.key) == session
         await at.redis.client.client_kill_filter(_type="pubsub")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             while len(at.cache):
                 await asyncio.sleep(0.001)
         reading = at.cache.begin(session.key)
