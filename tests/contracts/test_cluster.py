@@ -14,7 +14,7 @@ from bff.errors import StoreUnavailableError
 from bff.sessions import names
 from bff.sessions.redis import connect
 from bff.sessions.session import Session
-from tests.support.redis_forms import SLOTS, Form
+from tests.support.redis_forms import SLOTS, Form, await_cluster
 from tests.support.redis_server import Server
 from tests.support.stopwatch import Stopwatch
 from tests.support.store_worker import Worker, worker
@@ -25,7 +25,8 @@ PROMPTLY = 0.5
 
 @pytest.fixture
 def cluster(forms: dict[str, Form]) -> Form:
-    """Three masters."""
+    """Three masters that have found together again, whatever happened before."""
+    await_cluster(forms["cluster"].servers)
     return forms["cluster"]
 
 
