@@ -28,7 +28,7 @@ from tests.support.store_worker import Worker, worker
 
 WORKERS = 3
 SESSIONS = 20  # of each worker
-BACK_WITHIN = 20.0
+BACK_WITHIN = 60.0
 TOLD_WITHIN = 2.0
 
 
