@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bff.sessions import names
-from bff.sessions.cache import SessionCache
+from bff.sessions.cache import SessionCache, size_of
 from bff.sessions.index import MARK_TTL, SLICE, Index, barred
 from bff.sessions.record_scripts import CREATE, END, SAVE, TOUCH
 from bff.sessions.redis import Redis
@@ -80,26 +80,38 @@ class SessionStore:
         self._sealer = sealer
 
     async def load(self, key: str) -> Session | None:
-        """Return the live session of this key; None where there is none (any more)."""
+        """Return the live session of this key as requests need it; None where there is none.
+
+        Where there is a cache, that is `Session.at_hand`; `reload` gives the whole.
+        """
         kept = None if self.cache is None else self.cache.get(key)
         if kept is not None and kept.alive(self.clock(), self.lifetimes.idle):
             return kept
-        return await self.reload(key)
+        _, kept = await self._read(key)
+        return kept
 
     async def reload(self, key: str) -> Session | None:
-        """Return what `load` does, as Redis has it now."""
+        """Return the live session of this key, whole, as Redis has it now."""
+        session, _ = await self._read(key)
+        return session
+
+    async def _read(self, key: str) -> tuple[Session, Session] | tuple[None, None]:
+        """Return the live session, whole and as it is kept."""
         reading = None if self.cache is None else self.cache.begin(key)
-        found: bytes | None = None
         session: Session | None = None
+        kept: Session | None = None
         try:
             found = await self._redis.fetch(names.record(key))
-            session = None if found is None else self._open(key, found)
+            session = kept = None if found is None else self._open(key, found)
         finally:
             if self.cache is not None and reading is not None:
-                self.cache.finish(reading, session, len(found or b""))
-        if session is None or not session.alive(self.clock(), self.lifetimes.idle):
-            return None
-        return session
+                kept = None if session is None else session.at_hand()
+                self.cache.finish(reading, kept, 0 if kept is None else size_of(kept))
+        if session is None or kept is None:
+            return None, None
+        if not session.alive(self.clock(), self.lifetimes.idle):
+            return None, None
+        return session, kept
 
     async def load_many(self, keys: Sequence[str]) -> list[Session | None]:
         """Return the live sessions of several keys, as Redis has them now."""

@@ -31,7 +31,7 @@ async def goes_and_comes(
     await at.listening()
     busy = await at.sign_in(secrets.token_hex())
     quiet = await at.sign_in(secrets.token_hex())
-    assert await at.store.load(busy.key) == busy
+    assert await at.store.load(busy.key) == busy.at_hand()
     go()
     gone = time.monotonic()
     try:
@@ -48,15 +48,15 @@ async def goes_and_comes(
     back = time.monotonic()
     while True:
         try:
-            assert await at.store.load(quiet.key) == quiet
+            assert await at.store.load(quiet.key) == quiet.at_hand()
             break
         except StoreUnavailableError:
             assert time.monotonic() - back < BACK_WITHIN
     took = time.monotonic() - back
     print(f"{name}: believed for {believed:.2f} s, back after {took:.2f} s")
-    assert await retried(lambda: at.store.load(busy.key)) == busy
+    assert await retried(lambda: at.store.load(busy.key)) == busy.at_hand()
     await at.listening(BACK_WITHIN)
-    assert await at.store.load(busy.key) == busy
+    assert await at.store.load(busy.key) == busy.at_hand()
     assert await at.store.end(busy.key, EndReason.LOGOUT) == busy
     assert await at.store.load(busy.key) is None
 
@@ -67,7 +67,7 @@ async def until_told(at: Worker, busy: Session, gone: float) -> float:
     while True:
         asked = time.monotonic()
         try:
-            assert await at.store.load(busy.key) == busy
+            assert await at.store.load(busy.key) == busy.at_hand()
             served = asked
         except StoreUnavailableError:
             assert time.monotonic() - asked < TOLD_WITHIN
@@ -127,7 +127,7 @@ async def test_nobody_serves_what_was_ended_while_it_was_cut_off(forms: dict[str
             async with worker(form.proxied(proxy.port)) as cut_off, worker(form.url) as other:
                 await cut_off.listening()
                 session = await other.sign_in(secrets.token_hex())
-                assert await cut_off.store.load(session.key) == session
+                assert await cut_off.store.load(session.key) == session.at_hand()
                 proxy.cut()
                 await other.store.end(session.key, EndReason.LOGOUT)
                 ended = time.monotonic()

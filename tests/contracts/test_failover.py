@@ -147,7 +147,7 @@ class Crowd:
         await asyncio.gather(*(user.at.listening(BACK_WITHIN) for user in self.users))
         session = await self.users[0].at.sign_in(secrets.token_hex())
         for user in self.users:
-            assert await user.at.store.load(session.key) == session
+            assert await user.at.store.load(session.key) == session.at_hand()
         await self.users[0].at.store.end(session.key, EndReason.LOGOUT)
         await asyncio.sleep(0.1)
         for user in self.users:

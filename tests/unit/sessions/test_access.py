@@ -157,10 +157,10 @@ async def test_a_session_is_at_hand_once_it_was_opened(
     """Then it costs nothing to find, and using it is noted all the same."""
     headers, session = browser
     assert access.at_hand(headers) is None
-    assert await access.session(headers) == session
-    assert access.at_hand(headers) == session
+    assert await access.session(headers) == session.at_hand()
+    assert access.at_hand(headers) == session.at_hand()
     clock.advance(61)
-    assert access.at_hand(headers) == replace(session, last_used_at=clock.now)
+    assert access.at_hand(headers) == replace(session.at_hand(), last_used_at=clock.now)
     await access.aclose()
     found = await kept.reload(session.key)
     assert found is not None
@@ -178,7 +178,7 @@ async def test_what_needs_work_is_not_at_hand(
     clock.advance(241)  # 59 of 300 seconds are left
     assert access.at_hand(headers) is None
     clock.advance(-241)
-    assert access.at_hand(headers) == session
+    assert access.at_hand(headers) == session.at_hand()
     clock.advance(1800)
     assert access.at_hand(headers) is None
     clock.advance(-1800)
