@@ -11,7 +11,7 @@ from bff.sessions.store import EndReason
 from bff.web.pages import NO_STORE, json_answer, timestamp
 from bff.web.service import Service
 
-# Described here, since FastAPI would load the whole of pydantic.v1 for a parameter: 1.6 MB a worker.
+# Described here: for a parameter FastAPI would load all of pydantic.v1, 1.6 MB a worker.
 DISPLAY_ID = {"name": "display_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 log = structlog.get_logger("bff.my_sessions")
