@@ -23,14 +23,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bff.sessions import names
-from bff.sessions.cache import SessionCache, size_of
+from bff.sessions.cache import SessionCache
 from bff.sessions.index import MARK_TTL, SLICE, Index, barred
+from bff.sessions.opener import Opened, Opener
 from bff.sessions.record_scripts import CREATE, END, SAVE, TOUCH
 from bff.sessions.redis import Redis
-from bff.sessions.seal import BrokenSealError, Sealer
+from bff.sessions.seal import Sealer
 from bff.sessions.session import Session
 
-PREFIX = 16
 TOMBSTONE_TTL = MARK_TTL
 FOR_EVER = 10**12
 
@@ -76,6 +76,7 @@ class SessionStore:
         self.clock = clock
         self.cache: SessionCache | None = None
         self.index = Index(redis, lifetimes.idle)
+        self._opener = Opener(sealer)
         self._redis = redis
         self._sealer = sealer
 
@@ -98,20 +99,19 @@ class SessionStore:
     async def _read(self, key: str) -> tuple[Session, Session] | tuple[None, None]:
         """Return the live session, whole and as it is kept."""
         reading = None if self.cache is None else self.cache.begin(key)
-        session: Session | None = None
-        kept: Session | None = None
+        opened: Opened | None = None
         try:
             found = await self._redis.fetch(names.record(key))
-            session = kept = None if found is None else self._open(key, found)
+            opened = None if found is None else self._opener.open_for_all(key, found)
         finally:
             if self.cache is not None and reading is not None:
-                kept = None if session is None else session.at_hand()
-                self.cache.finish(reading, kept, 0 if kept is None else size_of(kept))
-        if session is None or kept is None:
+                if opened is None:
+                    self.cache.finish(reading, None, 0)
+                else:
+                    self.cache.finish(reading, opened.kept, opened.size)
+        if opened is None or not opened.session.alive(self.clock(), self.lifetimes.idle):
             return None, None
-        if not session.alive(self.clock(), self.lifetimes.idle):
-            return None, None
-        return session, kept
+        return opened.session, opened.session if self.cache is None else opened.kept
 
     async def load_many(self, keys: Sequence[str]) -> list[Session | None]:
         """Return the live sessions of several keys, as Redis has them now."""
@@ -255,7 +255,7 @@ class SessionStore:
         for key in keys:
             self._forget(key)
         return [
-            None if record is None else self._open(key, record)
+            None if record is None else self._opener.open(key, record)
             for key, record in zip(keys, records, strict=True)
         ]
 
@@ -278,15 +278,6 @@ class SessionStore:
     def _ttl(self, session: Session) -> int:
         left = session.idle_ends_at(self.lifetimes.idle) - self.clock()
         return max(1, round(left * 1000))
-
-    def _open(self, key: str, found: bytes) -> Session | None:
-        generation = int.from_bytes(found[:8], "big")
-        last_used_at = int.from_bytes(found[8:PREFIX], "big") / 1000
-        try:
-            plain = self._sealer.open(found[PREFIX:], names.record(key).encode())
-        except BrokenSealError:
-            return None
-        return Session.parse(plain, key, generation, last_used_at)
 
 
 def _milliseconds(seconds: float) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
 from dataclasses import replace
@@ -193,6 +194,28 @@ async def test_a_store_uses_it(store: SessionStore, proof: Proof, clock: Clock) 
     assert await store.load(ONE.key) is not None
     await store.end(ONE.key, EndReason.LOGOUT)
     assert await store.load(ONE.key) is None
+
+
+async def test_requests_that_come_together_open_a_record_once(
+    store: SessionStore, proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All get the same session, and the next turn of the event loop reads anew."""
+    await store.create(ONE, issued_at=ONE.created_at, started_at=0)
+    store.cache = SessionCache(proof, Clock())
+    opened: list[str] = []
+    real = Session.parse
+
+    def parse(plain: bytes, key: str, generation: int, last_used_at: float) -> Session:
+        opened.append(key)
+        return real(plain, key, generation, last_used_at)
+
+    monkeypatch.setattr(Session, "parse", parse)
+    found = await asyncio.gather(*(store.load(ONE.key) for _ in range(50)))
+    assert opened == [ONE.key]
+    assert all(one is store.cache.get(ONE.key) for one in found)
+    assert await asyncio.gather(*(store.reload(ONE.key) for _ in range(2))) == [ONE, ONE]
+    assert await store.reload(ONE.key) == ONE
+    assert opened == [ONE.key] * 3
 
 
 def test_what_is_too_old_goes_as_others_come(proof: Proof, clock: Clock) -> None:
