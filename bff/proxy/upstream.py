@@ -36,6 +36,7 @@ from bff.proxy.wire import (
 )
 
 SWEEP_EVERY = 0.1
+SWEPT_AT_ONCE = 200
 CONNECT_TIMEOUT = 5.0
 
 
@@ -266,7 +267,9 @@ class UpstreamPool:
 
     def _start_sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is None:
-            self._timer = loop.call_later(SWEEP_EVERY, self._sweep, loop)
+            # Rarer where there is much to look at, so that looking stays cheap beside the work.
+            every = SWEEP_EVERY * max(1, len(self._connections) / SWEPT_AT_ONCE)
+            self._timer = loop.call_later(every, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
