@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def create_app() -> ASGIApp:
 
     Raises SystemExit with code 2, after reporting every fault, where the configuration is wrong.
     """
+    import_module("bff.logs")  # the first to load structlog: it leaves out what nobody needs
     from bff.app import create_app as build  # noqa: PLC0415 - keeps `import bff` light
 
     return build()
