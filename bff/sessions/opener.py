@@ -19,12 +19,11 @@ PREFIX = 16
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session, whole and `at_hand`; that takes about `size` bytes of memory."""
+    """A session `at_hand`, which takes about `size` bytes of memory, and what it was read from."""
 
-    record: bytes
     session: Session
-    kept: Session
     size: int
+    record: bytes
 
 
 class Opener:
@@ -34,7 +33,7 @@ class Opener:
         self._sealer = sealer
         self._now: dict[str, Opened] = {}
 
-    def open(self, key: str, record: bytes) -> Session | None:
+    def open(self, key: str, record: bytes, *, whole: bool = True) -> Session | None:
         """Return the session of a record; None if it was not sealed by us, for this key."""
         generation = int.from_bytes(record[:8], "big")
         last_used_at = int.from_bytes(record[8:PREFIX], "big") / 1000
@@ -42,18 +41,20 @@ class Opener:
             plain = self._sealer.open(record[PREFIX:], names.record(key).encode())
         except BrokenSealError:
             return None
-        return Session.parse(plain, key, generation, last_used_at)
+        return Session.parse(plain, key, generation, last_used_at, whole=whole)
 
-    def open_for_all(self, key: str, record: bytes) -> Opened | None:
-        """Return what `open` does, the same for all who bring the same bytes in this turn."""
+    def at_hand(self, key: str, record: bytes, whole: Session | None = None) -> Opened | None:
+        """Return the session at hand, the same for all who bring the same bytes in this turn.
+
+        It is made of the `whole`, where that has been opened.
+        """
         opened = self._now.get(key)
         if opened is not None and opened.record is record:
             return opened
-        session = self.open(key, record)
+        session = self.open(key, record, whole=False) if whole is None else whole.at_hand()
         if session is None:
             return None
         if not self._now:
             asyncio.get_running_loop().call_soon(self._now.clear)
-        kept = session.at_hand()
-        opened = self._now[key] = Opened(record, session, kept, size_of(kept))
+        opened = self._now[key] = Opened(session, size_of(session), record)
         return opened

@@ -26,6 +26,7 @@ REFRESH_AHEAD = 60.0
 TOUCH_EVERY = 60.0
 FACTS_LENGTH = 4
 FIRST_PROVIDER = "default"
+LEFT_OUT = (1, 2)  # in the order that tokens are packed in: refresh token and ID token
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +209,14 @@ class Session:
         return len(written).to_bytes(FACTS_LENGTH, "big") + written + pack(packed)
 
     @classmethod
-    def parse(cls, plain: bytes, key: str, generation: int, last_used_at: float) -> Self:
-        """Return the session that `dump` wrote."""
+    def parse(
+        cls, plain: bytes, key: str, generation: int, last_used_at: float, *, whole: bool = True
+    ) -> Self:
+        """Return the session that `dump` wrote, or unless `whole` what it has `at_hand`."""
         end = FACTS_LENGTH + int.from_bytes(plain[:FACTS_LENGTH], "big")
         (iss, sub, sid, claims, created_at, ends_at, obtained_at, expires_at, scope,
          address, browser, *more) = json.loads(plain[FACTS_LENGTH:end])  # fmt: skip
-        access, refresh, id_token, *others = unpack(plain[end:])
+        access, refresh, id_token, *others = unpack(plain[end:], () if whole else LEFT_OUT)
         unusual: dict[str, Any] = more[0] if more else {}
         upstream_tokens = {
             name: UpstreamToken(value or "", obtained, expires, _scope(words), exchanged)
@@ -223,7 +226,7 @@ class Session:
         }
         proof_key: str | None = unusual.get("proof_key")
         tokens = Tokens(
-            access or "", obtained_at, expires_at, refresh, id_token or "", _scope(scope)
+            access or "", obtained_at, expires_at, refresh, id_token or "", _scope(scope), whole
         )
         return cls(
             key,

@@ -88,30 +88,33 @@ class SessionStore:
         kept = None if self.cache is None else self.cache.get(key)
         if kept is not None and kept.alive(self.clock(), self.lifetimes.idle):
             return kept
-        _, kept = await self._read(key)
-        return kept
+        return await self._read(key, whole=self.cache is None)
 
     async def reload(self, key: str) -> Session | None:
         """Return the live session of this key, whole, as Redis has it now."""
-        session, _ = await self._read(key)
-        return session
+        return await self._read(key, whole=True)
 
-    async def _read(self, key: str) -> tuple[Session, Session] | tuple[None, None]:
-        """Return the live session, whole and as it is kept."""
+    async def _read(self, key: str, *, whole: bool) -> Session | None:
         reading = None if self.cache is None else self.cache.begin(key)
-        opened: Opened | None = None
+        session: Session | None = None
+        kept: Opened | None = None
         try:
             found = await self._redis.fetch(names.record(key))
-            opened = None if found is None else self._opener.open_for_all(key, found)
+            if found is not None and whole:
+                session = self._opener.open(key, found)
+            if found is not None and reading is not None and (session is not None or not whole):
+                kept = self._opener.at_hand(key, found, session)
         finally:
             if self.cache is not None and reading is not None:
-                if opened is None:
+                if kept is None:
                     self.cache.finish(reading, None, 0)
                 else:
-                    self.cache.finish(reading, opened.kept, opened.size)
-        if opened is None or not opened.session.alive(self.clock(), self.lifetimes.idle):
-            return None, None
-        return opened.session, opened.session if self.cache is None else opened.kept
+                    self.cache.finish(reading, kept.session, kept.size)
+        if not whole and kept is not None:
+            session = kept.session
+        if session is None or not session.alive(self.clock(), self.lifetimes.idle):
+            return None
+        return session
 
     async def load_many(self, keys: Sequence[str]) -> list[Session | None]:
         """Return the live sessions of several keys, as Redis has them now."""

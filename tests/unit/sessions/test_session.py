@@ -204,6 +204,18 @@ def test_a_session_at_hand_has_what_requests_need() -> None:
     assert a_session(refresh_token=None).at_hand().tokens.refresh_token is None
 
 
+@pytest.mark.parametrize("refresh_token", ["refresh-one", "a.b.c", "", None])
+def test_a_record_is_opened_as_far_as_it_is_needed(refresh_token: str | None) -> None:
+    """Opening what is at hand is the same as opening all and leaving the rest out."""
+    token = UpstreamToken("access-orders", NOW, NOW + 300, frozenset({"orders"}), exchanged=True)
+    session = a_session(refresh_token=refresh_token, upstream_tokens={"orders": token})
+    plain = session.dump()
+    whole = Session.parse(plain, session.key, 0, session.last_used_at)
+    kept = Session.parse(plain, session.key, 0, session.last_used_at, whole=False)
+    assert whole == session
+    assert kept == session.at_hand()
+
+
 def test_a_session_at_hand_is_never_written() -> None:
     """A record made of it would have lost its refresh token for good."""
     kept = a_session().at_hand()
