@@ -33,7 +33,7 @@ from bff.sessions import lease
 from bff.sessions.redis import Redis, Script
 
 COMMANDS = ("run", "get", "fetch", "take", "put", "swap", "ping")
-CALLS = ("get", "post")
+CALLS = ("get", "ask", "post")
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
