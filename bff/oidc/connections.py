@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import httpx2
 
@@ -130,7 +130,7 @@ def _place(url: str) -> tuple[Address, bytes, bytes]:
     port = default if found.port is None else found.port
     if default is None or port is None or not 0 < port <= HIGHEST_PORT or not found.raw_host:
         raise httpx2.UnsupportedProtocol("no address of HTTP")
-    scheme = "https" if found.scheme == "https" else "http"
+    scheme: Literal["http", "https"] = "https" if found.scheme == "https" else "http"
     address = Address(scheme, found.raw_host.decode("ascii"), port)
     return address, found.raw_path, address.authority
 
