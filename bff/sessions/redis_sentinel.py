@@ -15,6 +15,8 @@ import redis.asyncio.sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from bff.sessions.redis_pool import QuietPool
+
 # It has no types.
 Sentinel: Any = redis.asyncio.sentinel.Sentinel
 Pool: Any = redis.asyncio.sentinel.SentinelConnectionPool
@@ -38,8 +40,11 @@ class Sentinels(Sentinel):  # type: ignore[misc]  # as above
         raise redis.asyncio.sentinel.MasterNotFoundError(f"no Sentinel names {service_name!r}")
 
 
-class MasterPool(Pool):  # type: ignore[misc]  # as above
+class MasterPool(QuietPool, Pool):  # type: ignore[misc]  # as above
     """Connections to the master."""
+
+    def __init__(self, service: str, sentinels: Sentinels, **options: Any) -> None:
+        Pool.__init__(self, service, sentinels, **options)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close connections, or those alone that are idle."""
