@@ -5,10 +5,11 @@ only ever replaced by a write that names the generation it read (`save`). `end` 
 leaves a tombstone in the same slot, in one script; neither `create` nor `save` writes over one.
 
 **A logout that comes first wins.** `create` enters the session into its groups (`iss|sid`,
-`iss|sub`; see `index`) *before* it writes the record, and reads the groups' logged-out marks in the
-same script and once more after the write. A logout sets the mark *before* it reads who is there.
-Whichever way the two interleave, either the logout finds the member or the login finds the mark. A
-login that began after the logout, or whose ID token is newer than the logout token, passes.
+`iss|sub`; see `index`) *before* it writes the record, reads the groups' logged-out marks in the
+same script and once more after the write, and ends what it wrote where one bars it. A logout sets
+the mark *before* it reads who is there. Whichever way the two interleave, either the logout finds
+the member or the login finds the mark. A login that began after the logout, or whose ID token is
+newer than the logout token, passes.
 
 A record in Redis is 8 bytes of generation, 8 bytes of last use (milliseconds), and the sealed rest.
 Its time to live is the idle time-out, cut short by the absolute one: nothing needs a clean-up job.
@@ -26,7 +27,7 @@ from bff.sessions import names
 from bff.sessions.cache import SessionCache
 from bff.sessions.index import MARK_TTL, SLICE, Index, barred
 from bff.sessions.record_scripts import CREATE, END, SAVE, TOUCH
-from bff.sessions.redis import Redis
+from bff.sessions.redis import Call, Redis
 from bff.sessions.seal import BrokenSealError, Sealer
 from bff.sessions.session import Session
 
@@ -115,15 +116,21 @@ class SessionStore:
         """
         groups = self._groups(session)
         left = session.ends_at - self.clock()
-        marks = await self.index.enter(groups, session.key, left)
-        written = not barred(marks, issued_at, started_at) and await self._redis.run(
-            CREATE,
-            [names.record(session.key), names.tombstone(session.key)],
-            [self._record(session), self._ttl(session)],
+        entered, (written,), marked = await self._redis.run_in_order(
+            [
+                self.index.entering(groups, session.key, left),
+                [
+                    Call(
+                        CREATE,
+                        [names.record(session.key), names.tombstone(session.key)],
+                        [self._record(session), self._ttl(session)],
+                    )
+                ],
+                self.index.marked(groups),
+            ],
             lasting=True,
         )
-        marks = await self.index.marked(groups)
-        if not written or barred(marks, issued_at, started_at):
+        if not written or barred([*entered, *marked], issued_at, started_at):
             await self.end(session.key, EndReason.BACKCHANNEL)
             raise LoggedOutError
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bff.errors import Code, StoreUnavailableError
-from bff.sessions.redis import Redis, Script, connect
+from bff.sessions.redis import Call, Redis, Script, connect
 from tests.support.processes import free_port
 
 
@@ -52,6 +52,25 @@ async def test_a_script_is_run(redis: Redis) -> None:
     assert await redis.run(script, ["k"], [b"\xff", 41]) == [b"k", b"\xff", 42]
     await redis.client.script_flush()
     assert await redis.run(script, ["k"], ["text", 1]) == [b"k", b"text", 2]
+
+
+async def test_scripts_are_run_in_their_order(redis: Redis) -> None:
+    """Step by step, with the answers of each, also after the server has forgotten them."""
+    add = Script("return redis.call('RPUSH', KEYS[1], ARGV[1])")
+    read = Script("return redis.call('LRANGE', KEYS[1], 0, -1)")
+    steps = [
+        [Call(add, ["one"], [b"a"]), Call(add, ["other"], [b"b"])],
+        [Call(add, ["one"], [b"c"])],
+        [],
+        [Call(read, ["one"], []), Call(read, ["other"], [])],
+    ]
+    assert await redis.run_in_order(steps) == [[1, 1], [2], [], [[b"a", b"c"], [b"b"]]]
+    await redis.client.script_flush()
+    assert await redis.run_in_order(steps, lasting=True) == [
+        [3, 2], [4], [], [[b"a", b"c", b"a", b"c"], [b"b", b"b"]],
+    ]  # fmt: skip
+    with pytest.raises(StoreUnavailableError):
+        await redis.run_in_order([[Call(add, ["one"], [])], [Call(read, ["one"], [])]])
 
 
 async def test_fetches_of_one_moment_go_together(redis: Redis) -> None:
