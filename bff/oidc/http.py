@@ -13,13 +13,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, cast
-from urllib.parse import urlencode
 
 import httpx2
 from authlib.oauth2.auth import ClientAuth
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.connections import CONNECT, MAX_BODY, SILENCE, Answer, Connections, TooLargeError
+from bff.oidc.form import form_encoded
 from bff.oidc.mtls import tls_context
 
 DEADLINE = 10.0
@@ -97,7 +97,7 @@ class ProviderClient:
         """POST a form with client authentication `method`; each call makes its own assertion."""
         hook = self._methods.get(method, method)
         auth: Any = ClientAuth(self._client_id, self._client_secret, hook)
-        body = urlencode(form, doseq=True)
+        body = form_encoded(form)
         url, sent, body = auth.prepare("POST", url, {**FORM, **(headers or {})}, body)
         return await _in_time(self._connections.answer("POST", url, sent, body.encode()))
 
