@@ -217,7 +217,7 @@ class Redis:
 async def answered(command: Awaitable[T]) -> T:
     """Await a command; turn every way of getting no answer into StoreUnavailableError."""
     try:
-        async with Deadline(PATIENCE):
+        with Deadline(PATIENCE):
             return await command
     except (RedisError, OSError) as error:
         raise _unavailable(error) from error
