@@ -28,12 +28,12 @@ from bff.answer_head import encode_answer
 from bff.exchange import Line
 from bff.gate import Gate
 from bff.proxy.admission import Grant
-from bff.proxy.connection import Sent
 from bff.proxy.departure import Departure
 from bff.proxy.forms import LARGEST, LINE_END, split
 from bff.proxy.http import HttpProxy
 from bff.proxy.response import HIGH_WATER, UpstreamResponse
 from bff.proxy.route import Route, target
+from bff.proxy.sent import Sent
 from bff.proxy.upstream import UpstreamPool
 
 _UNAUTHORIZED = 401

@@ -11,9 +11,28 @@ import pytest
 import redis
 
 from tests.support import processes
+from tests.support.prerequisites import pytest_terminal_summary, pytest_testnodedown
 from tests.support.processes import Cast, DevProvider, Service
+from tests.support.side_by_side import (
+    pytest_xdist_auto_num_workers,
+    pytest_xdist_make_scheduler,
+)
 
-__all__ = ["RunService", "Service"]
+__all__ = [
+    "RunService",
+    "Service",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "pytest_xdist_auto_num_workers",
+    "pytest_xdist_make_scheduler",
+]
+
+LONGEST_NAME = 64  # characters of a parameter that names its test
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test by a long parameter's place: keys and tokens are others in each process."""
+    return argname if isinstance(val, (str, bytes)) and len(val) > LONGEST_NAME else None
 
 
 class RunService(Protocol):

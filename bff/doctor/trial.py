@@ -12,11 +12,10 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-import httpx2
-
 from bff.doctor.findings import Finding, Grade
 from bff.errors import ProviderUnavailableError
 from bff.oidc.authorization import Options, Secrets, authorization_parameters, repeated
+from bff.oidc.connections import Answer
 from bff.oidc.grants import KNOWN_ERRORS, SAME_ERROR
 from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.metadata import Metadata
@@ -105,7 +104,7 @@ def _redemption(redirect_uri: str) -> dict[str, str | list[str]]:
     }
 
 
-def _error(response: httpx2.Response) -> str | None:
+def _error(response: Answer) -> str | None:
     try:
         answer: dict[str, Any] = parse_object(response.content)
     except BadJsonError:

@@ -11,11 +11,11 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from authlib.oauth2 import rfc7636
 
 from bff.oidc.claims_request import BadClaimsError, ClaimsRequest, parse_claims
+from bff.oidc.form import form_encoded
 
 MAX_PARAMETER = 8192
 PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
@@ -182,7 +182,7 @@ def authorization_parameters(
 
 def authorization_url(endpoint: str, parameters: Mapping[str, str]) -> str:
     """Return the URL of a request: the endpoint's own query is kept (RFC 6749 3.1)."""
-    written = urlencode(repeated(parameters), doseq=True)
+    written = form_encoded(repeated(parameters))
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{written}"
 
 

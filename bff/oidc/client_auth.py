@@ -16,13 +16,14 @@ import base64
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus
 from uuid import uuid4
 
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from bff.oidc.client_keys import PrivateKey
+from bff.oidc.form import form_encoded
 from bff.oidc.keys import OneAlgorithm
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -143,4 +144,4 @@ def _with_fields(body: Any, fields: dict[str, str]) -> str:
     text = (body.decode() if isinstance(body, bytes) else body) or ""
     given = {field.partition("=")[0] for field in text.split("&")}
     missing = {name: value for name, value in fields.items() if name not in given}
-    return f"{text}&{urlencode(missing)}" if text else urlencode(missing)
+    return f"{text}&{form_encoded(missing)}" if text else form_encoded(missing)

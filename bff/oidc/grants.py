@@ -125,7 +125,14 @@ def plain_grant(grant: Grant) -> Grant:
 
 
 def _is_token(value: object) -> bool:
-    return isinstance(value, str) and value != "" and all("\x21" <= c <= "\x7e" for c in value)
+    """Whether a value can stand in a header field: of the visible characters of ASCII."""
+    return (
+        isinstance(value, str)
+        and value != ""
+        and value.isascii()
+        and value.isprintable()
+        and " " not in value
+    )
 
 
 def _lifetime(value: object) -> float | None:

@@ -1,45 +1,33 @@
-"""The HTTP client for calls to the provider: httpx2's transport, with every limit set.
+"""The HTTP client for calls to the provider, with every limit set.
 
-One transport a provider, so that connections are kept. Requests are handed to it as they are: what
-httpx2's client would add (cookies, which would pass from one user to the next, redirects, proxy
-variables) must not be, and costs more than the call itself. No answer is taken that is larger than
-a limit, compressed, or slow. How a client authenticates is Authlib's `ClientAuth`, with our hooks.
+Documents that anybody may read, discovery and keys, come by httpx2's transport, to which requests
+are handed as they are: what its client would add (cookies, which would pass from one user to the
+next, redirects, proxy variables) must not be. What comes with every sign-in goes by `connections`,
+which cost less. Either way no answer is taken that is larger than a limit, compressed, or slow. How
+a client authenticates is Authlib's `ClientAuth`, with our hooks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, cast
-from urllib.parse import urlencode
 
 import httpx2
 from authlib.oauth2.auth import ClientAuth
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc.connections import CONNECT, MAX_BODY, SILENCE, Answer, Connections, TooLargeError
+from bff.oidc.form import form_encoded
 from bff.oidc.mtls import tls_context
 
-MAX_BODY = 1_048_576
 DEADLINE = 10.0
-TIMEOUT = httpx2.Timeout(5.0, connect=3.0, pool=DEADLINE)
-# Enough that a wave of refreshes, each of them slow, has not to wait for its turn.
-LIMITS = httpx2.Limits(max_connections=512, max_keepalive_connections=64, keepalive_expiry=20.0)
-HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",
-    "Connection": "keep-alive",
-    "User-Agent": "bff",
-}
+TIMEOUT = httpx2.Timeout(SILENCE, connect=CONNECT, pool=DEADLINE)
+LIMITS = httpx2.Limits(max_connections=8, max_keepalive_connections=1, keepalive_expiry=4.0)
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bff"}
 FORM = {**HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
 EXTENSIONS = {"timeout": TIMEOUT.as_dict()}
-
-parsed = lru_cache(maxsize=256)(httpx2.URL)
-
-
-class TooLargeError(httpx2.TransportError):
-    """The answer is larger than anything a provider has reason to send, or it is compressed."""
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
@@ -81,17 +69,23 @@ class ProviderClient:
         self._client_id = client_id
         self._client_secret = client_secret or ""
         self._methods: dict[str, Any] = {}
+        context = tls or tls_context()
+        self._connections = Connections(context)
         self._transport = BoundedTransport(
-            verify=tls or tls_context(), limits=LIMITS, retries=0, trust_env=False
+            verify=context, limits=LIMITS, retries=0, trust_env=False
         )
 
     def register(self, name: str, hook: object) -> None:
         """Make a client authentication method known under its name."""
         self._methods[name] = hook
 
-    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
-        """GET without client authentication."""
-        return await self._answer("GET", url, {**HEADERS, **(headers or {})}, None)
+    async def get(self, url: str) -> Answer:
+        """GET a document that anybody may read."""
+        return await _in_time(self._document(url))
+
+    async def ask(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """GET what an access token, in `headers`, is needed for."""
+        return await _in_time(self._connections.answer("GET", url, {**HEADERS, **headers}, None))
 
     async def post(
         self,
@@ -99,32 +93,33 @@ class ProviderClient:
         form: Mapping[str, str | list[str]],
         method: str,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx2.Response:
+    ) -> Answer:
         """POST a form with client authentication `method`; each call makes its own assertion."""
         hook = self._methods.get(method, method)
         auth: Any = ClientAuth(self._client_id, self._client_secret, hook)
-        body = urlencode(form, doseq=True)
+        body = form_encoded(form)
         url, sent, body = auth.prepare("POST", url, {**FORM, **(headers or {})}, body)
-        return await self._answer("POST", url, sent, body.encode())
+        return await _in_time(self._connections.answer("POST", url, sent, body.encode()))
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
+        await self._connections.aclose()
 
-    async def _answer(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> httpx2.Response:
+    async def _document(self, url: str) -> Answer:
+        request = httpx2.Request("GET", url, headers=HEADERS, extensions=EXTENSIONS)
+        response = await self._transport.handle_async_request(request)
         try:
-            request = httpx2.Request(
-                method, parsed(url), headers=headers, content=body, extensions=EXTENSIONS
-            )
-            async with asyncio.timeout(DEADLINE):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    await response.aread()
-                finally:
-                    await response.aclose()
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError) as error:
-            # The library's text may name URLs with parameters; only the kind of error is kept.
-            raise ProviderUnavailableError(type(error).__name__) from None
-        return response
+            await response.aread()
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, response.content)
+
+
+async def _in_time(answer: Awaitable[Answer]) -> Answer:
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await answer
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, TimeoutError) as error:
+        # The library's text may name URLs with parameters; only the kind of error is kept.
+        raise ProviderUnavailableError(type(error).__name__) from None

@@ -19,7 +19,7 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
     """Return the JSON object in `data` (RFC 8259). Raises BadJsonError for anything else."""
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = _DECODER.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -48,3 +48,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise BadJsonError(constant)
+
+
+# Made once: `json.loads` makes a decoder each time that it is given a hook.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

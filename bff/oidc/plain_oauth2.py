@@ -47,7 +47,7 @@ async def identify(
     Raises BadTokenError where it does not say, ProviderUnavailableError where it cannot be asked.
     """
     headers = {"Authorization": f"Bearer {access_token}"}
-    response = await provider.client.get(plain.userinfo_endpoint, headers)
+    response = await provider.client.ask(plain.userinfo_endpoint, headers)
     if response.status_code >= 500 or response.status_code in BUSY:  # noqa: PLR2004
         raise ProviderUnavailableError(f"userinfo_{response.status_code}")
     if response.status_code != 200:  # noqa: PLR2004

@@ -11,10 +11,9 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-import httpx2
-
 from bff.errors import ProviderUnavailableError
 from bff.oidc.authorization import repeated
+from bff.oidc.connections import Answer
 from bff.oidc.dpop import ProofKey, Prover
 from bff.oidc.grants import (
     BUSY,
@@ -180,13 +179,13 @@ async def userinfo(
 
 async def _ask_userinfo(
     provider: Provider, endpoint: str, access_token: str, key: ProofKey | None
-) -> httpx2.Response:
+) -> Answer:
     if key is None:
-        return await provider.client.get(endpoint, {"Authorization": f"Bearer {access_token}"})
+        return await provider.client.ask(endpoint, {"Authorization": f"Bearer {access_token}"})
     prover = Prover(key, provider.resource_nonces, "GET", access_token)
     while True:
         fields = {"Authorization": f"DPoP {access_token}", "DPoP": prover.proof(endpoint)}
-        response = await provider.client.get(endpoint, fields)
+        response = await provider.client.ask(endpoint, fields)
         refused = response.status_code == 401  # noqa: PLR2004
         if not prover.heard(response.headers.get("dpop-nonce"), demanded=refused):
             return response
@@ -194,7 +193,7 @@ async def _ask_userinfo(
 
 async def _post_proven(
     provider: Provider, endpoint: str, form: dict[str, str], method: str, key: ProofKey
-) -> httpx2.Response:
+) -> Answer:
     prover = Prover(key, provider.nonces, "POST")
     while True:
         proof = {"DPoP": prover.proof(endpoint)}

@@ -18,14 +18,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from bff.proxy.answer_parser import AnswerParser
 from bff.proxy.expectant import Exchange, Expectant
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.wire import (
-    IDEMPOTENT,
     ClientGoneError,
     RequestBodyError,
     UpstreamProtocolError,
@@ -252,25 +250,6 @@ class UpstreamConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever ends the body ends the exchange
             self._sender = None
             self._fail(error)
-
-
-@dataclass(slots=True)
-class Sent:
-    """A request that went out on a connection that had been idle; `error` tells that it failed."""
-
-    exchange: Exchange
-    connection: UpstreamConnection
-    error: Exception | None = None
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be sent again: the connection was stale (RFC 9110 section 9.2.2)."""
-        connection = self.connection
-        return (
-            isinstance(self.error, UpstreamUnavailableError)
-            and not (connection.answered or connection.body_begun)
-            and self.exchange.method in IDEMPOTENT
-        )
 
 
 def _in_order(transport: asyncio.Transport) -> bool:

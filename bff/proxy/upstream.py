@@ -20,22 +20,23 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
-from bff.proxy.connection import Sent, UpstreamConnection
+from bff.proxy.connecting import open_connection
+from bff.proxy.connection import UpstreamConnection
 from bff.proxy.expectant import Exchange, Expectant
 from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.response import UpstreamResponse
+from bff.proxy.sent import Sent
 from bff.proxy.upstream_tls import UpstreamTls
 from bff.proxy.wire import (
     Address,
     RequestHead,
-    UpstreamConnectTimeoutError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
-    UpstreamUnreachableError,
     encode_head,
 )
 
 SWEEP_EVERY = 0.1
+SWEPT_AT_ONCE = 200
 CONNECT_TIMEOUT = 5.0
 
 
@@ -119,10 +120,7 @@ class UpstreamPool:
         kept = self._idle_connection()
         connection = kept or await self._acquire(loop, exchange, connect_timeout)
         try:
-            return await connection.start(exchange)
-        except asyncio.CancelledError:
-            connection.close()
-            raise
+            return await self._exchange(connection, exchange)
         except UpstreamUnavailableError as error:
             if kept is None:
                 raise
@@ -270,26 +268,9 @@ class UpstreamPool:
     ) -> UpstreamConnection:
         """Open a connection. It counts from here on, whether it comes about or not."""
         self._opening += not counted
-        address = self.address
         limit = min(self._connect_timeout, exchange.timeout, connect_timeout or exchange.timeout)
         try:
-            async with asyncio.timeout(limit):
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(loop, self),
-                    address.host,
-                    address.port,
-                    ssl=self._ssl,
-                    server_hostname=address.host if self._ssl is not None else None,
-                )
-        except TimeoutError:
-            raise UpstreamConnectTimeoutError(f"no connection within {limit:g} s") from None
-        except (OSError, ValueError) as error:
-            raise UpstreamUnreachableError(
-                f"no connection: {type(error).__name__}: {error}"
-            ) from error
-        else:
-            if not connection.usable:
-                raise UpstreamUnreachableError("the connection was closed as soon as it was open")
+            connection = await open_connection(loop, self, self.address, self._ssl, limit)
             self._connections.add(connection)
         finally:
             self._opening -= 1
@@ -302,7 +283,9 @@ class UpstreamPool:
 
     def _start_sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is None:
-            self._timer = loop.call_later(SWEEP_EVERY, self._sweep, loop)
+            # Rarer where there is much to look at, so that looking stays cheap beside the work.
+            every = SWEEP_EVERY * max(1, len(self._connections) / SWEPT_AT_ONCE)
+            self._timer = loop.call_later(every, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -4,14 +4,16 @@ A record may be served from here for up to 30 seconds (one second with a Redis C
 may be cut off from each other), but only while the channel of `signals` is proven alive; when it is
 not, the cache is off and empty. A message about a key takes its record
 out, and marks every read of that key that is under way, so that what it brings back is not kept.
-Bounded in entries and in bytes; what was not used for longest goes first.
+Bounded in entries and in bytes; what was not used for longest goes first, and what is too old goes
+as others come, a few at a time.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from sys import getsizeof
+from typing import Any, NamedTuple
 
 from bff.sessions.session import Session
 
@@ -19,6 +21,26 @@ MAX_AGE = 30.0
 MAX_AGE_IN_CLUSTER = 1.0
 MAX_ENTRIES = 10_000
 MAX_BYTES = 33_554_432
+# What stands around the tokens and claims of a session: its objects and their numbers, its place in
+# the cache, and its cookie and key, which are remembered too.
+OVERHEAD = 1_500
+CLEARED_AT_ONCE = 4
+
+
+def size_of(session: Session) -> int:
+    """Return about how many bytes of memory a session at hand takes in all."""
+    size = OVERHEAD + getsizeof(session.tokens.access_token)
+    for token in session.upstream_tokens.values():
+        size += OVERHEAD // 4 + getsizeof(token.access_token)
+    todo: list[Any] = [session.claims]
+    while todo:
+        value = todo.pop()
+        size += getsizeof(value)
+        if isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
+    return size
 
 
 class Reading:
@@ -88,11 +110,15 @@ class SessionCache:
         if session is None or reading.overtaken or not self._proven():
             return
         self._remove(reading.key)
-        self._entries[reading.key] = _Entry(session, size, self._clock())
+        now = self._clock()
+        self._entries[reading.key] = _Entry(session, size, now)
         self._bytes += size
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
-            _, dropped = self._entries.popitem(last=False)
-            self._bytes -= dropped.size
+            self._drop_first()
+        for _ in range(CLEARED_AT_ONCE):
+            if not self._entries or now - self._first().read_at <= self._max_age:
+                break
+            self._drop_first()
 
     def exchange(self, session: Session, used: Session) -> None:
         """Put a newer form of a record in its place, if it is still the one that is kept."""
@@ -126,6 +152,13 @@ class SessionCache:
     def __len__(self) -> int:
         """Return how many records are kept."""
         return len(self._entries)
+
+    def _first(self) -> _Entry:
+        return next(iter(self._entries.values()))
+
+    def _drop_first(self) -> None:
+        _, dropped = self._entries.popitem(last=False)
+        self._bytes -= dropped.size
 
     def _remove(self, key: str) -> None:
         entry = self._entries.pop(key, None)

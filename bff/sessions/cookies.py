@@ -8,12 +8,13 @@ be signed by us needs no second look while this process lives, since its secrets
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from itsdangerous import BadSignature, Signer
+from itsdangerous import BadSignature
 from itsdangerous.encoding import base64_decode, base64_encode
+
+from bff.sessions.signer import KeyedSigner
 
 ID_BYTES = 32
 ID_CHARS = 43
@@ -30,11 +31,8 @@ class Cookie:
     ) -> None:
         self.name = name
         self._needle = name.encode()
-        self._signer = Signer(
-            [secret.encode() for secret in reversed(secrets)],
-            salt=b"bff cookie " + name.encode(),
-            key_derivation="hmac",
-            digest_method=hashlib.sha256,
+        self._signer = KeyedSigner(
+            [secret.encode() for secret in reversed(secrets)], b"bff cookie " + name.encode()
         )
         self._attributes = attributes
         self._max_age = "" if max_age is None else f"; Max-Age={max_age}"

@@ -17,40 +17,49 @@ MOMENTS = 8
 
 
 class Deadline:
-    """`async with Deadline(seconds)`: raises TimeoutError as `asyncio.timeout` does."""
+    """`with Deadline(seconds)`: raises TimeoutError as `asyncio.timeout` does, in fewer steps."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._moments = MOMENTS
-        self._timeout = asyncio.timeout(None)
-        self._bell: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._rung = False
 
-    async def __aenter__(self) -> None:
-        """Begin to count."""
-        await self._timeout.__aenter__()
+    def __enter__(self) -> None:
+        """Begin to count. Raises RuntimeError outside a task."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be interrupted")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._loop = asyncio.get_running_loop()
         self._set(self._seconds)
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop counting. Raises TimeoutError if time was up."""
-        if self._bell is not None:
-            self._bell.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
+        """Stop counting. Raises TimeoutError if time was up, and nobody else interrupted."""
+        self._bell.cancel()
+        if (
+            self._rung
+            and self._task.uncancel() <= self._cancelling
+            and kind is not None
+            and issubclass(kind, asyncio.CancelledError)
+        ):
+            raise TimeoutError from error
 
     def _set(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._bell = loop.call_later(seconds, self._ring, loop.time() + seconds, seconds == 0)
+        due = self._loop.time() + seconds
+        self._bell = self._loop.call_later(seconds, self._ring, due, seconds == 0)
 
     def _ring(self, due: float, has_read: bool) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - due > LATE and self._moments:
+        if self._loop.time() - due > LATE and self._moments:
             self._moments -= 1
             self._set(A_MOMENT)
         elif has_read:
-            self._timeout.reschedule(now)
+            self._rung = True
+            self._task.cancel()
         else:
             self._set(0)

@@ -19,11 +19,10 @@ does not hold up Redis. Who enters after the mark is noted, and not among those 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from bff.sessions import names
-from bff.sessions.redis import Redis, Script
+from bff.sessions.redis import Call, Redis, Script
 
 EXTEND_EVERY = 300.0
 MARGIN = 60.0
@@ -68,6 +67,8 @@ redis.call('SET', KEYS[1], string.format('%d ', issued) .. now, 'EX', ARGV[2])
 return now
 """)
 
+MARKED = Script("return redis.call('GET', KEYS[1])")
+
 # A cursor of ZSCAN returns every member that stays; the few that come twice do no harm.
 READ = Script("""
 local cursor, found = unpack(redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]))
@@ -93,26 +94,21 @@ class Index:
         self._idle = idle
         self._extend_every = min(EXTEND_EVERY, idle / 2)
 
-    async def enter(
-        self, groups: Sequence[str], key: str, seconds_left: float
-    ) -> list[bytes | None]:
-        """Enter a session that has not been written yet; return its groups' logged-out marks.
+    def entering(self, groups: Sequence[str], key: str, seconds_left: float) -> list[Call]:
+        """Return what enters a session that has not been written yet into its groups.
 
-        `seconds_left` is until its absolute end. What is done to one group does not touch another,
-        so they are sent together.
+        The answers are the groups' logged-out marks. `seconds_left` is until its absolute end. What
+        is done to one group does not touch another.
         """
         lasts = self._lasts(seconds_left)
-        return await self._redis.run_all(
-            ENTER,
-            [
-                (
-                    [names.index(group), names.logged_out(group), names.entered_late(group)],
-                    [key, lasts, MARK_TTL],
-                )
-                for group in groups
-            ],
-            lasting=True,
-        )
+        return [
+            Call(
+                ENTER,
+                [names.index(group), names.logged_out(group), names.entered_late(group)],
+                [key, lasts, MARK_TTL],
+            )
+            for group in groups
+        ]
 
     def extension_due(self, last_used_at: float, now: float) -> bool:
         """Whether a use at `now` is the first in its stretch."""
@@ -146,11 +142,9 @@ class Index:
         )
         return now
 
-    async def marked(self, groups: Sequence[str]) -> list[bytes | None]:
-        """Return the logged-out marks of groups: `iat`, and when it was acted on."""
-        return await asyncio.gather(
-            *(self._redis.fetch(names.logged_out(group)) for group in groups)
-        )
+    def marked(self, groups: Sequence[str]) -> list[Call]:
+        """Return what reads the logged-out marks of groups: `iat`, and when it was acted on."""
+        return [Call(MARKED, [names.logged_out(group)], []) for group in groups]
 
     async def members(self, group: str, entered_by: bytes = ALWAYS) -> AsyncIterator[list[str]]:
         """Return the session keys of a group, a slice at a time; some may come twice.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from binascii import Error as BinasciiError
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 MAX_PARTS = 255
 HEAD = 3
@@ -35,16 +35,20 @@ def pack(tokens: Iterable[str | None]) -> bytes:
     return b"".join(pieces)
 
 
-def unpack(packed: bytes) -> list[str | None]:
-    """Return the tokens that `pack` was given."""
+def unpack(packed: bytes, without: Container[int] = ()) -> list[str | None]:
+    """Return the tokens that `pack` was given; of those `without` only whether there was one."""
     tokens: list[str | None] = []
     at = 0
     while at < len(packed):
         number = packed[at]
         at += 1
         parts: list[str] = []
+        left_out = len(tokens) in without
         for _ in range(number):
             head = int.from_bytes(packed[at : at + HEAD], "big")
+            if left_out:
+                at += HEAD + head // 2
+                continue
             kept = packed[at + HEAD : at + HEAD + head // 2]
             at += HEAD + len(kept)
             parts.append(_encoded(kept) if head % 2 else kept.decode("utf-8", "surrogatepass"))

@@ -69,6 +69,8 @@ class Parties:
     async def revoke(self, *sessions: Session | None) -> None:
         """Revoke what sessions held, each at its own provider; return after a second at most."""
         held = [session for session in sessions if session is not None]
+        if not held:
+            return
         await asyncio.gather(
             *(
                 party.revoker.revoke(*(one for one in held if one.provider == name))

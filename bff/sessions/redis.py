@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -29,6 +29,14 @@ class Script:
     def __init__(self, source: str) -> None:
         self.source = source
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """A script with its keys, which must be of one slot, and its arguments."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[bytes | str | int]
 
 
 class Redis:
@@ -75,21 +83,31 @@ class Redis:
 
         When it raises, some of them may have been carried out.
         """
-        if not calls:
-            return []
-        answers = await answered(
-            self._nodes.call_all(
-                [(keys[0], _by_hash(script, keys, args)) for keys, args in calls], lasting=lasting
-            )
+        return await self._run_together(
+            [Call(script, keys, args) for keys, args in calls], lasting=lasting
         )
-        unknown = [number for number, answer in enumerate(answers) if _unknown(answer)]
-        again = [self.run(script, *calls[number], lasting=lasting) for number in unknown]
-        for number, answer in zip(unknown, await asyncio.gather(*again), strict=True):
-            answers[number] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise _unavailable(answer)
-        return answers
+
+    async def run_in_order(
+        self, steps: Sequence[Sequence[Call]], *, lasting: bool = False
+    ) -> list[list[Any]]:
+        """Run scripts step by step; what is in one step is in no order. Return the answers of each.
+
+        One server carries out what it is sent in the order it comes, so it is sent all of them
+        together. A script that is new to it comes late; then the last step, which must be one that
+        only reads, is done again, so that it has seen all that went before. When it raises, some
+        may have been carried out.
+        """
+        if self.clustered:
+            return [await self._run_together(step, lasting=lasting) for step in steps]
+        together = [call for step in steps for call in step]
+        found = await answered(self._call_all(together, lasting=lasting))
+        late = any(_unknown(answer) for answer in found)
+        answers = await self._settled(together, found, lasting=lasting)
+        if late:
+            seen = len(answers) - len(steps[-1])
+            answers[seen:] = await self._run_together(steps[-1], lasting=lasting)
+        rest = iter(answers)
+        return [[next(rest) for _ in step] for step in steps]
 
     async def get(self, name: str) -> bytes | None:
         """GET."""
@@ -152,6 +170,29 @@ class Redis:
     async def _call(self, name: str, command: Command) -> Any:
         return await answered(self._nodes.call(name, command))
 
+    async def _run_together(self, calls: Sequence[Call], *, lasting: bool) -> list[Any]:
+        if not calls:
+            return []
+        found = await answered(self._call_all(calls, lasting=lasting))
+        return await self._settled(calls, found, lasting=lasting)
+
+    def _call_all(self, calls: Sequence[Call], *, lasting: bool) -> Awaitable[list[Any]]:
+        return self._nodes.call_all(
+            [(call.keys[0], _by_hash(*call)) for call in calls], lasting=lasting
+        )
+
+    async def _settled(
+        self, calls: Sequence[Call], found: list[Any], *, lasting: bool
+    ) -> list[Any]:
+        """Return answers once all is done: what was unknown is sent whole, in order."""
+        for number, answer in enumerate(found):
+            if _unknown(answer):
+                found[number] = await self.run(*calls[number], lasting=lasting)
+        for answer in found:
+            if isinstance(answer, Exception):
+                raise _unavailable(answer)
+        return found
+
     async def _run(
         self, script: Script, keys: Sequence[str], args: Sequence[Any], *, lasting: bool
     ) -> Any:
@@ -190,7 +231,7 @@ class Redis:
 async def answered(command: Awaitable[T]) -> T:
     """Await a command; turn every way of getting no answer into StoreUnavailableError."""
     try:
-        async with Deadline(PATIENCE):
+        with Deadline(PATIENCE):
             return await command
     except (RedisError, OSError) as error:
         raise _unavailable(error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from redis.asyncio import ConnectionPool, SSLConnection
+from redis.asyncio import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
@@ -15,11 +15,10 @@ from redis.maint_notifications import MaintNotificationsConfig
 from bff.sessions import redis_url
 from bff.sessions.redis_cluster import Address, Cluster
 from bff.sessions.redis_direct import DirectRedis
-from bff.sessions.redis_node import CONNECTIONS, SPARE, TIMEOUT, Client, Command, Found, Node
+from bff.sessions.redis_node import CONNECTIONS, SPARE, Client, Command, Found, Node
+from bff.sessions.redis_pool import ServerPool
 from bff.sessions.redis_sentinel import MasterPool, Sentinels
 from bff.sessions.redis_tls import SharedContext, sharing
-
-SENTINEL_TIMEOUT = 0.25
 
 
 class Nodes(Protocol):
@@ -74,8 +73,8 @@ def nodes_of(url: str) -> Nodes:
     """
     target = redis_url.parse(url)
     options: dict[str, Any] = {
-        "socket_timeout": None,
-        "socket_connect_timeout": TIMEOUT,
+        "socket_timeout": None,  # every command has its deadline, in which it may connect
+        "socket_connect_timeout": None,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 15,
         "client_name": "bff",
@@ -92,17 +91,17 @@ def nodes_of(url: str) -> Nodes:
 
         def node(address: Address) -> Node:
             host, port = address
-            return Node(_server(ConnectionPool(host=host, port=port, **options)), replicated=True)
+            return Node(_server(ServerPool(host=host, port=port, **options)), replicated=True)
 
         node(target.nodes[0])
         return Cluster(target.nodes, node)
     if target.form == "server":
-        return Node(_server(ConnectionPool(**options)))
+        return Node(_server(ServerPool(**options)))
     sentinel = Sentinels(
         target.nodes,
         sentinel_kwargs={
-            "socket_timeout": SENTINEL_TIMEOUT,
-            "socket_connect_timeout": SENTINEL_TIMEOUT,
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
             "retry": Retry(NoBackoff(), 0),
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
             **target.sentinel_options,

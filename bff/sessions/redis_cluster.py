@@ -126,7 +126,7 @@ class Cluster:
         """Raise unless a node answers, and says that the cluster works."""
         for address in self._candidates():
             try:
-                async with Deadline(ASK_FOR):
+                with Deadline(ASK_FOR):
                     facts = await self._node(address).ask(_cluster_info)
             except (RedisError, OSError):
                 continue
@@ -215,7 +215,7 @@ class Cluster:
         try:
             for address in self._candidates():
                 try:
-                    async with Deadline(ASK_FOR):
+                    with Deadline(ASK_FOR):
                         answer = await self._node(address).ask(_cluster_slots)
                 except (RedisError, OSError) as error:
                     log.debug("redis.map_not_read", reason=type(error).__name__)

@@ -67,7 +67,7 @@ class Node:
             return answer
         async with self._turns:
             try:
-                async with Deadline(TIMEOUT):
+                with Deadline(TIMEOUT):
                     return await command(self.client)
             except (RedisError, OSError) as error:
                 self._note(error)
@@ -79,7 +79,8 @@ class Node:
         """Send several commands together, on one connection; return answers and errors."""
         async with self._turns:
             try:
-                async with Deadline(TIMEOUT), self._pipeline() as pipe:
+                with Deadline(TIMEOUT):
+                    pipe = self._pipeline()
                     lasting = lasting and self._replicated and await self._replica_expected()
                     if asking:
                         pipe.execute_command("ASKING")

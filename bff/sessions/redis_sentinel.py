@@ -5,6 +5,8 @@
   until one is left to depend on.
 - When it hears of a new master it closes idle connections that somebody may be using again by the
   time they are closed; such a one is lost, open.
+
+Each Sentinel has a deadline here, which unlike redis-py's own is none for a loop that was held up.
 """
 
 from __future__ import annotations
@@ -15,9 +17,14 @@ import redis.asyncio.sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from bff.sessions.deadline import Deadline
+from bff.sessions.redis_pool import QuietPool
+
 # It has no types.
 Sentinel: Any = redis.asyncio.sentinel.Sentinel
 Pool: Any = redis.asyncio.sentinel.SentinelConnectionPool
+
+ASK_FOR = 0.25  # seconds, each Sentinel
 
 
 class Sentinels(Sentinel):  # type: ignore[misc]  # as above
@@ -27,8 +34,9 @@ class Sentinels(Sentinel):  # type: ignore[misc]  # as above
         """Return the address of the master. Raises MasterNotFoundError."""
         for sentinel in tuple(self.sentinels):
             try:
-                masters = await sentinel.sentinel_masters()
-            except (RedisConnectionError, RedisTimeoutError):
+                with Deadline(ASK_FOR):
+                    masters = await sentinel.sentinel_masters()
+            except (RedisConnectionError, RedisTimeoutError, TimeoutError):
                 continue
             state = masters.get(service_name)
             if state and self.check_master_state(state, service_name):
@@ -38,8 +46,11 @@ class Sentinels(Sentinel):  # type: ignore[misc]  # as above
         raise redis.asyncio.sentinel.MasterNotFoundError(f"no Sentinel names {service_name!r}")
 
 
-class MasterPool(Pool):  # type: ignore[misc]  # as above
+class MasterPool(QuietPool, Pool):  # type: ignore[misc]  # as above
     """Connections to the master."""
+
+    def __init__(self, service: str, sentinels: Sentinels, **options: Any) -> None:
+        Pool.__init__(self, service, sentinels, **options)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close connections, or those alone that are idle."""

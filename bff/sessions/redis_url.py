@@ -6,6 +6,7 @@ redis-py's. Those of Sentinel itself are `sentinel_username` and `sentinel_passw
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -36,8 +37,11 @@ def parse(url: str) -> RedisUrl:
     scheme, _, kind = url.partition("://")[0].partition("+")
     if not kind:
         return RedisUrl("server", _options(url))
-    parts = urlsplit(url)
-    userinfo, at, hosts = parts.netloc.rpartition("@")
+    # Several hosts, with brackets among them, are more than urlsplit takes for one.
+    after = url.partition("://")[2]
+    netloc = re.split("[/?#]", after, maxsplit=1)[0]
+    parts = urlsplit(f"//host{after[len(netloc) :]}")
+    userinfo, at, hosts = netloc.rpartition("@")
     options = _options(f"{scheme}://{userinfo}{at}host?{parts.query}")
     del options["host"]
     path = parts.path.strip("/")

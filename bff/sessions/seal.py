@@ -46,7 +46,11 @@ class Sealer:
         self, secrets: Sequence[str], purpose: str, randomness: Randomness = os.urandom
     ) -> None:
         keys = [derive(secret, f"seal/{purpose}") for secret in secrets]
-        self._keys = {hashlib.sha256(b"id" + key).digest()[:KEY_ID]: key for key in reversed(keys)}
+        # Each is keyed once, and copied for a record.
+        self._keys = {
+            hashlib.sha256(b"id" + key).digest()[:KEY_ID]: hmac.new(key, digestmod="sha256")
+            for key in reversed(keys)
+        }
         self._newest = hashlib.sha256(b"id" + keys[0]).digest()[:KEY_ID]
         self._randomness = randomness
 
@@ -68,4 +72,6 @@ class Sealer:
             raise BrokenSealError from None
 
     def _cipher(self, key_id: bytes, key_name: bytes) -> AESGCM:
-        return AESGCM(hmac.digest(self._keys[key_id], key_name, "sha256"))
+        derived = self._keys[key_id].copy()
+        derived.update(key_name)
+        return AESGCM(derived.digest())

@@ -11,8 +11,11 @@ import base64
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Self
 
 from bff.oidc.dpop import ProofKey
@@ -23,13 +26,15 @@ REFRESH_AHEAD = 60.0
 TOUCH_EVERY = 60.0
 FACTS_LENGTH = 4
 FIRST_PROVIDER = "default"
+LEFT_OUT = (1, 2)  # in the order that tokens are packed in: refresh token and ID token
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """What the provider gave us: rules of RFC 6749 5.1 applied, lifetimes made absolute.
 
-    `expires_at` is None where the provider named no lifetime. `scope` is what was granted.
+    `expires_at` is None where the provider named no lifetime. `scope` is what was granted. Unless
+    `whole`, the ID token and what a refresh token says are left out; that there is one is not.
     """
 
     access_token: str
@@ -38,6 +43,7 @@ class Tokens:
     refresh_token: str | None
     id_token: str
     scope: frozenset[str]
+    whole: bool = True
 
     @classmethod
     def granted(
@@ -82,6 +88,9 @@ class UpstreamToken:
         return _due(self.obtained_at, self.expires_at, now)
 
 
+NO_UPSTREAM_TOKENS: Mapping[str, UpstreamToken] = MappingProxyType({})
+
+
 def _expired(expires_at: float | None, now: float) -> bool:
     return expires_at is not None and now >= expires_at
 
@@ -116,7 +125,7 @@ class Session:
     last_used_at: float
     ends_at: float
     device: Device
-    upstream_tokens: Mapping[str, UpstreamToken] = field(default_factory=dict[str, UpstreamToken])
+    upstream_tokens: Mapping[str, UpstreamToken] = field(default_factory=lambda: NO_UPSTREAM_TOKENS)
     provider: str = FIRST_PROVIDER
     session_state: str | None = None
     proof_key: ProofKey | None = None
@@ -157,9 +166,24 @@ class Session:
             generation=self.generation + 1,
         )
 
-    def dump(self) -> bytes:
-        """Return the part of the record that is sealed: everything but the bookkeeping."""
+    def at_hand(self) -> Self:
+        """Return what requests need, in half the memory: no refresh token, no ID token.
+
+        Those who need these read the record again, once nobody else may change it.
+        """
         tokens = self.tokens
+        refresh_token = None if tokens.refresh_token is None else ""
+        lean = replace(tokens, refresh_token=refresh_token, id_token="", whole=False)
+        return replace(self, tokens=lean)
+
+    def dump(self) -> bytes:
+        """Return the part of the record that is sealed: everything but the bookkeeping.
+
+        Raises ValueError for a session without all its tokens.
+        """
+        tokens = self.tokens
+        if not tokens.whole:
+            raise ValueError("a session at hand is no record: read it again")
         facts: list[Any] = [
             self.iss, self.sub, self.sid, self.claims, self.created_at, self.ends_at,
             tokens.obtained_at, tokens.expires_at, " ".join(sorted(tokens.scope)),
@@ -185,40 +209,48 @@ class Session:
         return len(written).to_bytes(FACTS_LENGTH, "big") + written + pack(packed)
 
     @classmethod
-    def parse(cls, plain: bytes, key: str, generation: int, last_used_at: float) -> Self:
-        """Return the session that `dump` wrote."""
+    def parse(
+        cls, plain: bytes, key: str, generation: int, last_used_at: float, *, whole: bool = True
+    ) -> Self:
+        """Return the session that `dump` wrote, or unless `whole` what it has `at_hand`."""
         end = FACTS_LENGTH + int.from_bytes(plain[:FACTS_LENGTH], "big")
         (iss, sub, sid, claims, created_at, ends_at, obtained_at, expires_at, scope,
          address, browser, *more) = json.loads(plain[FACTS_LENGTH:end])  # fmt: skip
-        access, refresh, id_token, *others = unpack(plain[end:])
+        access, refresh, id_token, *others = unpack(plain[end:], () if whole else LEFT_OUT)
         unusual: dict[str, Any] = more[0] if more else {}
         upstream_tokens = {
-            name: UpstreamToken(value or "", obtained, expires, frozenset(words.split()), exchanged)
+            name: UpstreamToken(value or "", obtained, expires, _scope(words), exchanged)
             for (name, obtained, expires, words, exchanged), value in zip(
                 unusual.get("upstream_tokens", ()), others, strict=True
             )
         }
         proof_key: str | None = unusual.get("proof_key")
         tokens = Tokens(
-            access or "", obtained_at, expires_at, refresh, id_token or "", frozenset(scope.split())
+            access or "", obtained_at, expires_at, refresh, id_token or "", _scope(scope), whole
         )
         return cls(
             key,
             generation,
-            iss,
+            sys.intern(iss),
             sub,
             sid,
-            claims,
+            {sys.intern(name): value for name, value in claims.items()},
             tokens,
             created_at,
             last_used_at,
             ends_at,
-            Device(address, browser),
-            upstream_tokens,
-            unusual.get("provider", FIRST_PROVIDER),
+            Device(address, sys.intern(browser)),
+            upstream_tokens or NO_UPSTREAM_TOKENS,
+            sys.intern(unusual.get("provider", FIRST_PROVIDER)),
             unusual.get("session_state"),
             None if proof_key is None else ProofKey.parse(proof_key),
         )
+
+
+@lru_cache(maxsize=256)
+def _scope(words: str) -> frozenset[str]:
+    """Return a scope, the same object for all whom the same was granted."""
+    return frozenset(words.split())
 
 
 def absolute_end(now: float, longest: float, claims: Mapping[str, Any]) -> float:

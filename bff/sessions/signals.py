@@ -4,7 +4,10 @@ Every ending and every change of a session is published by the script that makes
 hears of it at once may keep opened records; one that cannot be sure to hear may not. So a PING goes
 over the *subscribed connection* every 250 ms: Redis answers in order, hence a PONG proves that
 every message published before its PING has come (in a Cluster, where messages cross nodes, all but
-those on their way). Half a second without proof, and the channel counts as silent.
+those on their way). Half a second without proof, and the channel counts as silent: nothing is kept.
+
+A channel is given up when several PINGs in a row brought nothing at all. PINGs are counted, not
+seconds: a loop that was held up has not listened meanwhile, and what Redis sent lies unread.
 
 Whatever was read before Redis confirmed the subscription may be outdated by a message that was not
 sent to us: so listeners are told of missed messages when a channel opens as well as when it breaks.
@@ -22,12 +25,14 @@ from redis.exceptions import RedisError
 
 from bff.errors import StoreUnavailableError
 from bff.sessions import names
+from bff.sessions.deadline import Deadline
 from bff.sessions.redis import Redis
 from bff.sessions.tasks import stop
 
 PING_EVERY = 0.25
 PROOF_LASTS = 0.5
 GIVE_UP_AFTER = 1.0
+PINGS_UNHEARD = 4  # a second of them
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
@@ -83,7 +88,7 @@ class Signals:
             channel: Any = None  # redis-py types it for sync and async clients at once
             try:
                 channel = (await self._redis.listener()).pubsub()
-                async with asyncio.timeout(GIVE_UP_AFTER):
+                with Deadline(GIVE_UP_AFTER):
                     await channel.subscribe(names.CHANNEL)
                 await self._converse(channel)
             except StoreUnavailableError as error:
@@ -105,24 +110,26 @@ class Signals:
 
     async def _converse(self, channel: Any) -> None:
         clock = asyncio.get_running_loop().time
-        number = 0
+        number = unheard = 0
         confirmed = False
-        next_ping = last_proof = clock()
+        next_ping = clock()
         sent: dict[bytes, float] = {}
         while True:
             now = clock()
-            if now - last_proof > GIVE_UP_AFTER:
-                raise TimeoutError
             if now >= next_ping:
+                if unheard == PINGS_UNHEARD:
+                    raise TimeoutError
+                unheard += 1
                 number += 1
                 mark = b"%d" % number
                 sent[mark] = now
-                async with asyncio.timeout(GIVE_UP_AFTER):
+                with Deadline(GIVE_UP_AFTER):
                     await channel.ping(mark)
                 next_ping = now + PING_EVERY
             message = await channel.get_message(timeout=max(0.001, next_ping - clock()))
             if message is None:
                 continue
+            unheard = 0
             if message["type"] == "subscribe":
                 if confirmed:  # redis-py has connected anew without a word
                     raise RedisConnectionError("connected anew")
@@ -131,7 +138,6 @@ class Signals:
             elif message["type"] == "pong":
                 pinged_at = sent.pop(message["data"], None)
                 if pinged_at is not None:
-                    last_proof = clock()
                     self._proven_until = pinged_at + PROOF_LASTS
             elif message["type"] == "message":
                 self._tell(message["data"].decode())

@@ -5,10 +5,11 @@ only ever replaced by a write that names the generation it read (`save`). `end` 
 leaves a tombstone in the same slot, in one script; neither `create` nor `save` writes over one.
 
 **A logout that comes first wins.** `create` enters the session into its groups (`iss|sid`,
-`iss|sub`; see `index`) *before* it writes the record, and reads the groups' logged-out marks in the
-same script and once more after the write. A logout sets the mark *before* it reads who is there.
-Whichever way the two interleave, either the logout finds the member or the login finds the mark. A
-login that began after the logout, or whose ID token is newer than the logout token, passes.
+`iss|sub`; see `index`) *before* it writes the record, reads the groups' logged-out marks in the
+same script and once more after the write, and ends what it wrote where one bars it. A logout sets
+the mark *before* it reads who is there. Whichever way the two interleave, either the logout finds
+the member or the login finds the mark. A login that began after the logout, or whose ID token is
+newer than the logout token, passes.
 
 A record in Redis is 8 bytes of generation, 8 bytes of last use (milliseconds), and the sealed rest.
 Its time to live is the idle time-out, cut short by the absolute one: nothing needs a clean-up job.
@@ -25,12 +26,12 @@ from enum import StrEnum
 from bff.sessions import names
 from bff.sessions.cache import SessionCache
 from bff.sessions.index import MARK_TTL, SLICE, Index, barred
+from bff.sessions.opener import Opened, Opener
 from bff.sessions.record_scripts import CREATE, END, SAVE, TOUCH
-from bff.sessions.redis import Redis
-from bff.sessions.seal import BrokenSealError, Sealer
+from bff.sessions.redis import Call, Redis
+from bff.sessions.seal import Sealer
 from bff.sessions.session import Session
 
-PREFIX = 16
 TOMBSTONE_TTL = MARK_TTL
 FOR_EVER = 10**12
 
@@ -76,27 +77,42 @@ class SessionStore:
         self.clock = clock
         self.cache: SessionCache | None = None
         self.index = Index(redis, lifetimes.idle)
+        self._opener = Opener(sealer)
         self._redis = redis
         self._sealer = sealer
 
     async def load(self, key: str) -> Session | None:
-        """Return the live session of this key; None where there is none (any more)."""
+        """Return the live session of this key as requests need it; None where there is none.
+
+        Where there is a cache, that is `Session.at_hand`; `reload` gives the whole.
+        """
         kept = None if self.cache is None else self.cache.get(key)
         if kept is not None and kept.alive(self.clock(), self.lifetimes.idle):
             return kept
-        return await self.reload(key)
+        return await self._read(key, whole=self.cache is None)
 
     async def reload(self, key: str) -> Session | None:
-        """Return what `load` does, as Redis has it now."""
+        """Return the live session of this key, whole, as Redis has it now."""
+        return await self._read(key, whole=True)
+
+    async def _read(self, key: str, *, whole: bool) -> Session | None:
         reading = None if self.cache is None else self.cache.begin(key)
-        found: bytes | None = None
         session: Session | None = None
+        kept: Opened | None = None
         try:
             found = await self._redis.fetch(names.record(key))
-            session = None if found is None else self._open(key, found)
+            if found is not None and whole:
+                session = self._opener.open(key, found)
+            if found is not None and reading is not None and (session is not None or not whole):
+                kept = self._opener.at_hand(key, found, session)
         finally:
             if self.cache is not None and reading is not None:
-                self.cache.finish(reading, session, len(found or b""))
+                if kept is None:
+                    self.cache.finish(reading, None, 0)
+                else:
+                    self.cache.finish(reading, kept.session, kept.size)
+        if not whole and kept is not None:
+            session = kept.session
         if session is None or not session.alive(self.clock(), self.lifetimes.idle):
             return None
         return session
@@ -115,15 +131,21 @@ class SessionStore:
         """
         groups = self._groups(session)
         left = session.ends_at - self.clock()
-        marks = await self.index.enter(groups, session.key, left)
-        written = not barred(marks, issued_at, started_at) and await self._redis.run(
-            CREATE,
-            [names.record(session.key), names.tombstone(session.key)],
-            [self._record(session), self._ttl(session)],
+        entered, (written,), marked = await self._redis.run_in_order(
+            [
+                self.index.entering(groups, session.key, left),
+                [
+                    Call(
+                        CREATE,
+                        [names.record(session.key), names.tombstone(session.key)],
+                        [self._record(session), self._ttl(session)],
+                    )
+                ],
+                self.index.marked(groups),
+            ],
             lasting=True,
         )
-        marks = await self.index.marked(groups)
-        if not written or barred(marks, issued_at, started_at):
+        if not written or barred([*entered, *marked], issued_at, started_at):
             await self.end(session.key, EndReason.BACKCHANNEL)
             raise LoggedOutError
 
@@ -243,7 +265,7 @@ class SessionStore:
         for key in keys:
             self._forget(key)
         return [
-            None if record is None else self._open(key, record)
+            None if record is None else self._opener.open(key, record)
             for key, record in zip(keys, records, strict=True)
         ]
 
@@ -266,15 +288,6 @@ class SessionStore:
     def _ttl(self, session: Session) -> int:
         left = session.idle_ends_at(self.lifetimes.idle) - self.clock()
         return max(1, round(left * 1000))
-
-    def _open(self, key: str, found: bytes) -> Session | None:
-        generation = int.from_bytes(found[:8], "big")
-        last_used_at = int.from_bytes(found[8:PREFIX], "big") / 1000
-        try:
-            plain = self._sealer.open(found[PREFIX:], names.record(key).encode())
-        except BrokenSealError:
-            return None
-        return Session.parse(plain, key, generation, last_used_at)
 
 
 def _milliseconds(seconds: float) -> bytes:

@@ -38,7 +38,7 @@ from bff.sessions.device import Device, browser_in_words
 from bff.sessions.logins import Login
 from bff.sessions.session import Session, Tokens, absolute_end
 from bff.sessions.store import EndReason, LoggedOutError
-from bff.web.pages import page
+from bff.web.pages import hop
 from bff.web.service import Service, callback_path, form_pairs, query_pairs
 from bff.web.silent import done_silently, refused_silently
 
@@ -99,7 +99,7 @@ async def complete(
         if not silent:
             raise
         return refused_silently(service, problem)
-    answer = done_silently(service) if login.silent else page("hop.html", return_to=login.return_to)
+    answer = done_silently(service) if login.silent else hop(login.return_to)
     answer.headers.append("set-cookie", set_cookie)
     return answer
 
@@ -137,8 +137,7 @@ async def establish(
     except BadTokenError as error:
         raise _failed(error.reason) from None
     session_id, set_cookie = service.session_cookie.issue(service.randomness(32))
-    session = new_session(service, provider, request, session_id, grant, id_token, claims)
-    session = replace(session, proof_key=key)
+    session = new_session(service, provider, request, session_id, grant, id_token, claims, key)
     if metadata.check_session_iframe is not None:
         session = replace(session, session_state=granted.session_state)
     try:
@@ -252,6 +251,7 @@ def new_session(
     grant: Grant,
     id_token: IdToken,
     claims: dict[str, Any],
+    key: ProofKey | None,
 ) -> Session:
     """Return the session of a completed login."""
     now = service.clock()
@@ -276,6 +276,7 @@ def new_session(
         ends_at=absolute_end(now, service.settings.session_max_lifetime, id_token.claims),
         device=Device(request.state.client, browser_in_words(request.headers.get("user-agent"))),
         provider=provider.registration.name,
+        proof_key=key,
     )
 
 

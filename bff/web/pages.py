@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import Response
@@ -24,11 +25,14 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
 )
+ESCAPE = cast("Callable[[str], str]", TEMPLATES.filters["escape"])
 PAGE_POLICY = (
     "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; base-uri 'none'; "
     "frame-ancestors {ancestors}"
 )
+MARKS = ("\x01", "\x02")  # no template has them
 JSON_POLICY = "default-src 'none'; frame-ancestors 'none'"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -49,6 +53,33 @@ def page(
     """
     nonce = secrets.token_urlsafe(16)
     body = TEMPLATES.get_template(template).render(nonce=nonce, **values)
+    return _page(body, nonce, status, headers, ancestors, script=script)
+
+
+def hop(return_to: str) -> Response:
+    """Return the page that leads on after a sign-in, to a path on this origin.
+
+    It is the same each time but for two values, so it is rendered once, with marks in their place.
+    """
+    nonce = secrets.token_urlsafe(16)
+    body = _hop().replace(MARKS[0], nonce).replace(MARKS[1], ESCAPE(return_to))
+    return _page(body, nonce, 200, None, "'none'", script=False)
+
+
+@cache
+def _hop() -> str:
+    return TEMPLATES.get_template("hop.html").render(nonce=MARKS[0], return_to=MARKS[1])
+
+
+def _page(
+    body: str,
+    nonce: str,
+    status: int,
+    headers: Mapping[str, str] | None,
+    ancestors: str,
+    *,
+    script: bool,
+) -> Response:
     framing = {"X-Frame-Options": "DENY"} if ancestors == "'none'" else {}
     policy = PAGE_POLICY.format(nonce=nonce, ancestors=ancestors)
     if script:

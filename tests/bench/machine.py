@@ -112,6 +112,17 @@ def load_average() -> float:
     return os.getloadavg()[0]
 
 
+def processor_time() -> tuple[int, int]:
+    """Return, since boot and in ticks of all cores, what was used and what the host took away.
+
+    The latter (`steal`) is time in which something had to run and the host ran others: whoever
+    waits for an answer meanwhile sees it as a slow one.
+    """
+    line = Path("/proc/stat").read_text().partition("\n")[0]
+    user, nice, system, _, _, interrupts, soft, stolen = map(int, line.split()[1:9])
+    return user + nice + system + interrupts + soft, stolen
+
+
 def facts() -> dict[str, str]:
     """Return what a reader of the figures needs to know of this machine."""
     model = next(

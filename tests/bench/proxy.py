@@ -20,7 +20,14 @@ from pathlib import Path
 from types import FrameType
 
 from tests.bench import report, strain, throughput
-from tests.bench.machine import BINARIES, CannotMeasureError, facts, load_average, missing
+from tests.bench.machine import (
+    BINARIES,
+    CannotMeasureError,
+    facts,
+    load_average,
+    missing,
+    processor_time,
+)
 from tests.bench.report import Section
 from tests.bench.stage import Stage
 
@@ -51,6 +58,7 @@ def measure(names: list[str], rounds: int, seconds: float, *, quiet: bool) -> li
         stage = Stage(stack, folder)
         for name in names:
             print(f"\nmeasuring: {name}", file=sys.stderr, flush=True)
+            used_before, stolen_before = processor_time()
             try:
                 section = MODES[name](stage, rounds, seconds)
             except CannotMeasureError as error:
@@ -58,6 +66,9 @@ def measure(names: list[str], rounds: int, seconds: float, *, quiet: bool) -> li
                 print(f"not measured: {error}\nthe service logged: {said}", file=sys.stderr)
                 continue
             section.load_average = load_average()
+            used, stolen = processor_time()
+            used, stolen = used - used_before, stolen - stolen_before
+            section.stolen = stolen / max(1, used + stolen)
             sections.append(section)
             if not quiet:
                 print(f"\n{section.text()}", flush=True)

@@ -53,6 +53,7 @@ class Section:
     findings: list[Finding] = field(default_factory=list[Finding])
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     load_average: float = 0.0
+    stolen: float = 0.0
 
     def add(self, name: str, middle: Sample, samples: Iterable[Sample]) -> None:
         """Add a row of the usual figures, and keep the samples they come from."""
@@ -75,7 +76,10 @@ class Section:
         if self.findings:
             lines += [""] if self.rows else []
             lines += _aligned([_row(one) for one in self.findings])
-        lines.append(f"load average of the machine at the end: {self.load_average:.1f}")
+        lines.append(
+            f"load average of the machine at the end: {self.load_average:.1f}; taken away by its "
+            f"host: {self.stolen:.1%} of the time in which a core was wanted"
+        )
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
@@ -88,6 +92,7 @@ class Section:
             },
             "samples": self.samples,
             "load_average": self.load_average,
+            "stolen": self.stolen,
         }
 
 

@@ -112,31 +112,34 @@ def workers(stage: Stage, rounds: int, seconds: float) -> Section:
 
 
 def million(stage: Stage, rounds: int, seconds: float) -> Section:
-    """The memory of a worker while it serves a million requests of many sessions."""
+    """The memory of a worker while it serves a million requests of one session, and of many."""
     section = Section(
         "memory",
         "Memory after a million requests",
-        f"One worker, {SESSIONS:,} sessions at random, 32 connections; resident memory of the "
-        "worker as the requests go by.",
-        columns=("requests", "memory MB"),
+        f"One worker, 32 connections; resident memory of the worker as the requests go by: of one "
+        f"session, then of {SESSIONS:,} at random.",
+        columns=("sessions", "requests", "memory MB"),
     )
     crowd = replace(stage.service, cookies=stage.seed(SESSIONS))
-    served, shown, taken = 0.0, 0.0, list[float]()
-    until = time.monotonic() + LONGEST
-    while served < MILLION:
-        if time.monotonic() > until:
-            raise CannotMeasureError(f"only {served:,.0f} requests in {LONGEST:.0f} s")
-        one = sample(stage, crowd, STEP)
-        served += one.rate * STEP
-        taken.append(one.memory)
-        if served >= min(shown + MILLION / 10, MILLION):
-            shown = served
-            section.rows.append((f"{served:,.0f}", f"{one.memory:.1f}"))
-    quarter = taken[len(taken) // 4]
-    section.findings = [
-        Finding.at_most("memory at the end, MB", taken[-1], 100, "{:.1f}"),
-        Finding.at_most("growth after the first quarter, MB", taken[-1] - quarter, 2, "{:.1f}"),
-    ]
+    for name, target in (("1", stage.service), (f"{SESSIONS:,}", crowd)):
+        served, shown, taken = 0.0, 0.0, list[float]()
+        until = time.monotonic() + LONGEST
+        while served < MILLION:
+            if time.monotonic() > until:
+                raise CannotMeasureError(f"only {served:,.0f} requests in {LONGEST:.0f} s")
+            one = sample(stage, target, STEP)
+            served += one.rate * STEP
+            taken.append(one.memory)
+            if served >= min(shown + MILLION / 5, MILLION):
+                shown = served
+                section.rows.append((name, f"{served:,.0f}", f"{one.memory:.1f}"))
+        quarter = taken[len(taken) // 4]
+        section.findings += [
+            Finding.at_most(f"memory at the end, sessions: {name}, MB", taken[-1], 100, "{:.1f}"),
+            Finding.at_most(
+                f"growth meanwhile, sessions: {name}, MB", taken[-1] - quarter, 2, "{:.1f}"
+            ),
+        ]
     return section
 
 

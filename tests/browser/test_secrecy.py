@@ -14,9 +14,9 @@ from bff.demo.runner import CLIENT_ID
 from bff.sessions import names
 from bff.sessions.cookies import session_cookie
 from bff.sessions.embedded import EmbeddedRedis
+from bff.sessions.opener import PREFIX
 from bff.sessions.seal import Sealer
 from bff.sessions.session import Session, Tokens
-from bff.sessions.store import PREFIX
 
 if TYPE_CHECKING:
     from tests.support.demo import Demo

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.support.prerequisites import left_out
 from tests.support.redis_forms import HAS_TLS, NAMES, NO_TLS, Form, every_form
 from tests.support.store_worker import Worker, empty, worker
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
     if not HAS_TLS:
-        terminalreporter.write_line(f"left out: {NO_TLS}", yellow=True)
+        left_out(config, NO_TLS)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ async def test_everybodys_sessions_are_listed(one: Worker, other: Worker) -> Non
 async def test_a_listing_takes_nobody_out(one: Worker, other: Worker) -> None:
     """A login that is entered and not yet written is still found by a later logout."""
     group = one.store._groups(await one.sign_in("one"))[0]
-    await one.store.index.enter([group], "on-its-way", 1000)
+    await one.redis.run_in_order([one.store.index.entering([group], "on-its-way", 1000)])
     assert len(await other.directory.of_user(ISSUER, "alice")) == 1
     members = [key async for keys in one.store.index.members(group) for key in keys]
     assert "on-its-way" in members

@@ -23,11 +23,12 @@ from bff.sessions.store import EndReason
 from tests.support.redis_forms import Form, Forms
 from tests.support.redis_server import Server
 from tests.support.sessions import ISSUER
+from tests.support.stopwatch import Stopwatch
 from tests.support.store_worker import Worker, worker
 
 WORKERS = 3
 SESSIONS = 20  # of each worker
-BACK_WITHIN = 20.0
+BACK_WITHIN = 60.0
 TOLD_WITHIN = 2.0
 
 
@@ -60,13 +61,13 @@ class User:
         while True:
             for key in list(self.sessions):
                 self.requests += 1
-                began = time.monotonic()
+                watch = Stopwatch()
                 try:
                     await self._use(key)
                     self.answered_at = time.monotonic()
                 except StoreUnavailableError:
                     self.refused += 1
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.slowest = max(self.slowest, watch.seconds())
                 await asyncio.sleep(0.002)
 
     async def _use(self, key: str) -> None:
@@ -80,8 +81,10 @@ class User:
         if self.requests % 3 == 0:
             await self.at.store.touch(session)
         if self.requests % 3 == 1:
-            token = f"access-{session.generation + 1}"
-            fresh = session.with_tokens(replace(session.tokens, access_token=token))
+            whole = await self.at.store.reload(key)
+            assert whole is not None, "a session is lost"
+            token = f"access-{whole.generation + 1}"
+            fresh = whole.with_tokens(replace(whole.tokens, access_token=token))
             if await self.at.store.save(fresh):
                 self.sessions[key] = fresh
 
@@ -147,7 +150,7 @@ class Crowd:
         await asyncio.gather(*(user.at.listening(BACK_WITHIN) for user in self.users))
         session = await self.users[0].at.sign_in(secrets.token_hex())
         for user in self.users:
-            assert await user.at.store.load(session.key) == session
+            assert await user.at.store.load(session.key) == session.at_hand()
         await self.users[0].at.store.end(session.key, EndReason.LOGOUT)
         await asyncio.sleep(0.1)
         for user in self.users:

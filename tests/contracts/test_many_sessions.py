@@ -84,7 +84,7 @@ async def test_ten_thousand_sessions_end(forms: dict[str, Form], name: str) -> N
         for start in range(0, MANY, 500):
             part = [session.key for session in sessions[start : start + 500]]
             assert not any(await at.store.load_many(part))
-        assert await at.store.load(bob.key) == bob
+        assert await at.store.reload(bob.key) == bob
         for client in await at.redis._nodes.clients():
             await client.config_set("slowlog-log-slower-than", 10_000)
         await empty(at.redis)

@@ -35,10 +35,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     PROGRAMS.require(config, items)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    PROGRAMS.report(terminalreporter)
-
-
 @dataclass(frozen=True)
 class Behind:
     """The service, which only a reverse proxy should reach."""

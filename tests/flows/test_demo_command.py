@@ -35,6 +35,14 @@ def run_demo(tmp_path: Path) -> Iterator[Begin]:
         demo.kill()
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """What is started heeds SIGHUP, also where these tests run under nohup: that is inherited."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_it_says_where_everything_is_in_80_columns(run_demo: Begin) -> None:
     """Every address and user is printed, no line is wider than a terminal, Ctrl-C ends it all."""
     demo = run_demo()
@@ -48,6 +56,7 @@ def test_it_says_where_everything_is_in_80_columns(run_demo: Begin) -> None:
     assert demo.leftovers() == []
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["Redis", "the servers"])
 def test_it_can_be_ended_while_it_starts(

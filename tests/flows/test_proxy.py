@@ -273,7 +273,7 @@ async def test_an_upstream_that_is_down_and_one_that_is_slow(place: Place) -> No
     down = await place.ask("/down")
     async with place.upstream(slow) as upstream:
         late = await place.ask("/quick")
-        await asyncio.wait_for(upstream.left.wait(), 1)
+        await asyncio.wait_for(upstream.left.wait(), 10)
     async with place.upstream(answering(b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n")):
         broken = await place.ask("/open")
     codes = [(one.status, json.loads(one.body)["code"]) for one in (down, late, broken)]
@@ -347,7 +347,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_work(place: Place, begun:
         await asyncio.sleep(0.1)
         assert not upstream.left.is_set()
         await _shut(writer)
-        await asyncio.wait_for(upstream.left.wait(), 1)
+        await asyncio.wait_for(upstream.left.wait(), 10)
 
 
 async def test_a_client_that_leaves_after_its_upload_ends_the_upstreams_work(place: Place) -> None:
@@ -367,7 +367,7 @@ async def test_a_client_that_leaves_after_its_upload_ends_the_upstreams_work(pla
         await asyncio.sleep(0.3)
         assert not upstream.left.is_set()
         await _shut(writer)
-        await asyncio.wait_for(upstream.left.wait(), 1)
+        await asyncio.wait_for(upstream.left.wait(), 10)
 
 
 async def test_an_upload_that_breaks_off_breaks_off_upstream(place: Place) -> None:
@@ -386,7 +386,7 @@ async def test_an_upload_that_breaks_off_breaks_off_upstream(place: Place) -> No
         writer.write(b"3\r\none\r\n")
         await asyncio.sleep(0.2)
         await _shut(writer)
-        await asyncio.wait_for(upstream.left.wait(), 1)
+        await asyncio.wait_for(upstream.left.wait(), 10)
     assert rest == b"3\r\none\r\n"
 
 
@@ -400,8 +400,8 @@ async def test_an_upload_that_stalls_is_refused(place: Place) -> None:
     async with place.upstream(handle) as upstream:
         reader, writer = await _open(place)
         writer.write(b"POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
-        assert b" 400 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
-        await asyncio.wait_for(upstream.left.wait(), 1)
+        assert b" 400 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        await asyncio.wait_for(upstream.left.wait(), 10)
         await _shut(writer)
 
 
@@ -462,7 +462,7 @@ async def test_an_early_answer_reaches_the_browser(place: Place) -> None:
     async with place.upstream(answering(refusal)):
         reader, writer = await _open(place)
         writer.write(b"POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\nabc")
-        assert b" 413 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        assert b" 413 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
         await _shut(writer)
 
 
@@ -584,9 +584,9 @@ async def test_a_stream_ends_with_its_session(place: Place, alice: UserAgent) ->
         await asyncio.sleep(0.5)
         assert not stream.done()
         assert (await alice.fetch("/bff/logout", method="POST")).status_code == 200
-        heard = await asyncio.wait_for(stream, 1)
+        heard = await asyncio.wait_for(stream, 10)
         assert heard.endswith(b"1\r\na\r\n")
-        answer = await asyncio.wait_for(waiting, 1)
+        answer = await asyncio.wait_for(waiting, 10)
         assert (answer.status, json.loads(answer.body)["code"]) == (401, "unauthenticated")
         assert upstream.left.is_set()
 

@@ -25,6 +25,7 @@ from tests.support.minting import Family
 from tests.support.processes import Cast
 from tests.support.scripted_provider import Answer as Said
 from tests.support.site import sign_in
+from tests.support.stopwatch import Stopwatch
 from tests.support.user_agent import UserAgent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -117,9 +118,9 @@ async def test_nobody_waits_long_for_a_slow_provider_while_the_token_lives(
     old = await fleet.age(browser, left=30)
     fleet.minting.delay = 4.0
     fleet.upstream.tokens.clear()
-    began = time.monotonic()
+    watch = Stopwatch()
     answers = await storm(connections, cookie_of(browser))
-    assert time.monotonic() - began < 3.5
+    assert watch.seconds() < 3.5
     assert statuses(answers) == {200: STORM}
     assert set(fleet.upstream.tokens) == {old.tokens.access_token}
     await until_refreshed(fleet, browser, old.generation)
@@ -185,7 +186,7 @@ async def test_the_provider_ends_a_session(
     before = len(fleet.logged("session.ended"))
     answers = await storm(connections, cookie_of(browser))
     assert statuses(answers) == {401: STORM}
-    assert f'session.ended\ndata: {{"reason":"{reason}"}}' in await asyncio.wait_for(heard, 2)
+    assert f'session.ended\ndata: {{"reason":"{reason}"}}' in await asyncio.wait_for(heard, 10)
     assert [line["reason"] for line in fleet.logged("session.ended")[before:]] == [reason]
     assert statuses(await storm(connections, cookie_of(browser))) == {401: STORM}
     assert await fleet.session(browser) is None

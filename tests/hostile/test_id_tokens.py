@@ -201,7 +201,6 @@ async def test_oidcc_client_test_userinfo_invalid_sub(rig: Rig) -> None:
         ("?acr_values=strong", {"acr": "weak"}, "acr"),
         ("?acr_values=strong+stronger", {"acr": ["strong"]}, "acr"),
     ],
-    ids=str,
 )
 async def test_what_was_asked_for_must_be_what_came(
     rig: Rig, options: str, claims: dict[str, Any], reason: str

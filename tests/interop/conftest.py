@@ -45,10 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     PROVIDER.require(config, items)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    PROVIDER.report(terminalreporter)
-
-
 @pytest.fixture(scope="session")
 def node_binary() -> Path:
     """A node of version 22 or newer."""

@@ -30,10 +30,10 @@ from bff.app import create_app
 from bff.oidc.http import ProviderClient
 from bff.server import server_options
 from bff.sessions import lease
-from bff.sessions.redis import Redis, Script
+from bff.sessions.redis import Call, Redis, Script
 
 COMMANDS = ("run", "get", "fetch", "take", "put", "swap", "ping")
-CALLS = ("get", "post")
+CALLS = ("get", "ask", "post")
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -121,11 +121,19 @@ async def run_all(
     return [await self.run(script, keys, given, lasting=lasting) for keys, given in calls]
 
 
+async def run_in_order(
+    self: Redis, steps: Sequence[Sequence[Call]], *, lasting: bool = False
+) -> list[list[Any]]:
+    """Run scripts in their order, a step each, for the same reason."""
+    return [[await self.run(*call, lasting=lasting) for call in step] for step in steps]
+
+
 def serve(listening: socket.socket, plan: Path) -> None:
     """Be a worker."""
     for command in COMMANDS:
         watched(Redis, command)
-    setattr(Redis, "run_all", run_all)  # noqa: B010 - a method of ours, which no type allows
+    for together in (run_all, run_in_order):
+        setattr(Redis, together.__name__, together)
     for call in CALLS:
         watched(ProviderClient, call)
     app = Mortal(create_app(), plan)

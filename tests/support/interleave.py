@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bff.sessions.redis import Redis
+from bff.sessions.redis import Call, Redis
 
-COMMANDS = frozenset({"run", "run_all", "get", "fetch", "take", "put", "swap"})
+COMMANDS = frozenset({"run", "run_all", "run_in_order", "get", "fetch", "take", "put", "swap"})
 
 
 class Gate:
@@ -38,10 +38,16 @@ class Gate:
                     await self._turn()
                     found += await command(script, [one], **options)
                 return found
+            if name == "run_in_order":
+                return [[await self._one(call, options) for call in step] for step in arguments[0]]
             await self._turn()
             return await command(*arguments, **options)
 
         return in_turn
+
+    async def _one(self, call: Call, options: dict[str, Any]) -> Any:
+        await self._turn()
+        return await self._redis.run(*call, **options)
 
     async def _turn(self) -> None:
         turn = asyncio.get_running_loop().create_future()

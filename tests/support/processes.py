@@ -18,23 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from bff.sessions.embedded import find_server
+from tests.support import ports
 
 PATIENCE = 90.0
 SECRET = "a secret for tests that is long enough " * 2
 CLIENT_ID = "demo-spa-bff"
 CLIENT_SECRET = "dev-secret:with/odd+chars %and=more"
 
+free_port = ports.take
+
 
 class DidNotStartError(Exception):
     """A process ended, or did not answer in time; the text has what it printed."""
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

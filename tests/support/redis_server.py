@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from typing import Any
 import redis
 
 from bff.sessions.embedded import find_server
+from tests.support import ports
 
 PATIENCE = 60.0
 
@@ -36,19 +35,8 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports that nobody listens on, nor on those of their cluster bus, 10,000 above."""
-    found: list[int] = []
-    while len(found) < number:
-        port = random.randrange(11_000, 22_000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for one in (port, port + 10_000):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", one))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
+    """Return ports that nobody listens on, nor on those of their cluster bus."""
+    return [ports.take() for _ in range(number)]
 
 
 class Server:

@@ -39,7 +39,7 @@ SECRET = "two-ways-two-ways-two-ways-two-ways-0"
 ORIGIN = "http://127.0.0.1:8080"
 PATIENCE = 20.0
 PAUSE = 0.05
-LONG = b"wait"  # in a script: longer than several pauses
+LONG = b"wait"  # in a script: until all has been sent, and a while
 NONSENSE = b"nonsense"  # in what is sent: the connection will be closed for it
 NEVER = b"never"  # in a script: nothing comes
 ALL = 1_000_000
@@ -57,6 +57,8 @@ class TwoWays:
         self.key = ""
         self.taken = self.landed = self.left = 0
         self.asked: list[bytes] = []
+        self._said = threading.Event()  # all that is to come before an answer
+        self._said.set()
         self.loop: asyncio.AbstractEventLoop
         self.redis_url = ""
         self.states: list[ServerState] = []
@@ -94,9 +96,11 @@ class TwoWays:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             for piece in pieces:
                 parts = (piece,) if isinstance(piece, bytes) else piece
+                self._said.clear()
                 for number, part in enumerate(parts):
                     time.sleep(PAUSE if number else 0)
                     connection.sendall(part)
+                self._said.set()
                 sent = b"".join(parts)
                 due += ALL if NONSENSE in sent else max(1, sent.count(b" HTTP/1.1\r\n"))
                 while not _answered(heard, due, bodies=not sent.startswith(b"HEAD")):
@@ -138,6 +142,8 @@ class TwoWays:
                 if piece == b"close":
                     return
                 if piece == LONG:
+                    while not self._said.is_set():
+                        await asyncio.sleep(0.005)
                     await asyncio.sleep(6 * PAUSE)
                     continue
                 if piece == NEVER:

@@ -20,6 +20,8 @@ import pytest
 from tests.support.prerequisites import MissingError, Prerequisite
 
 def get():
+    with Path("asked").open("a") as asked:
+        asked.write("x")
     if {missing}:
         raise MissingError("no cheese: `make cheese` gets it")
     return "cheese"
@@ -30,23 +32,30 @@ CHEESE = Prerequisite(Path(__file__).parent, get)
 def pytest_collection_modifyitems(config, items):
     CHEESE.require(config, items)
 
-def pytest_terminal_summary(terminalreporter):
-    CHEESE.report(terminalreporter)
-
 @pytest.fixture
 def cheese():
     return CHEESE.part()
 """
 
 
-def run(folder: Path, *, missing: bool, ci: str, only: str = "") -> tuple[int, str]:
+SUMMARY = """
+from tests.support.prerequisites import pytest_terminal_summary, pytest_testnodedown
+"""
+
+
+def run(
+    folder: Path, *, missing: bool, ci: str, only: str = "", workers: int = 0
+) -> tuple[int, str]:
     """Run pytest on a folder with one test that needs cheese and one elsewhere that does not."""
+    (folder / "conftest.py").write_text(SUMMARY)
     (folder / "needing").mkdir()
     (folder / "needing" / "conftest.py").write_text(CONFTEST.format(missing=missing))
     (folder / "needing" / "test_a.py").write_text("def test_eat(cheese): assert cheese == 'cheese'")
     (folder / "test_b.py").write_text("def test_drink(): pass")
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", only, "."]
+    if workers:
+        command += ["-p", "xdist.plugin", "-n", str(workers), f"--basetemp={folder / 'temp'}"]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -77,9 +86,19 @@ def test_left_out_in_one_line(tmp_path: Path) -> None:
     assert "left out: 1 tests in tests/needing: no cheese: `make cheese` gets it" in output
 
 
-def test_ci_fails(tmp_path: Path) -> None:
+def test_workers_agree_and_say_it_once(tmp_path: Path) -> None:
+    """Side by side one asks, all leave the same tests out, and the summary has one line."""
+    status, output = run(tmp_path, missing=True, ci="", workers=3)
+    assert status == 0
+    assert "1 passed" in output
+    assert output.count("left out: 1 tests in tests/needing: no cheese: `make cheese`") == 1
+    assert (tmp_path / "asked").read_text() == "x"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ci_fails(tmp_path: Path, workers: int) -> None:
     """In CI a missing part fails the run with the same line."""
-    status, output = run(tmp_path, missing=True, ci="true")
+    status, output = run(tmp_path, missing=True, ci="true", workers=workers)
     assert status == 1
     assert "1 passed, 1 error" in output
     assert "no cheese: `make cheese` gets it" in output

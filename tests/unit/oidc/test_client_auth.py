@@ -146,7 +146,6 @@ def test_basic_can_be_read_back(client_id: str, client_secret: str) -> None:
 @pytest.mark.parametrize(
     ("key", "alg"),
     [(rsa(), "PS256"), (rsa(), "RS256"), (ec(), "ES256"), (ed25519(), "EdDSA")],
-    ids=str,
 )
 @pytest.mark.parametrize("body", ["grant_type=x", b"grant_type=x", "", b"", None])
 def test_an_assertion_says_who_we_are_to_whom(key: Any, alg: str, body: Any) -> None:

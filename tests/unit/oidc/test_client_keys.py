@@ -28,7 +28,6 @@ RSA_OID = bytes.fromhex("2a864886f70d010101")
     ("key", "alg"),
     [(rsa(), "PS256"), (ec(), "ES256"), (ec("P-384"), "ES384"), (ec("P-521"), "ES512"),
      (ed25519(), "EdDSA")],
-    ids=str,
 )  # fmt: skip
 def test_a_private_key_is_loaded(tmp_path: Path, key: Any, alg: str, form: str) -> None:
     """From PEM or JWK, with the algorithm that it signs with and a name."""
@@ -131,7 +130,6 @@ def test_openssl_writes_more_than_keys() -> None:
         (ec(name="enc"), {"use": "enc", "alg": "ECDH-ES+A256KW"}, {"ECDH-ES+A256KW"}),
         (ec("P-521", "enc"), {"use": "enc", "alg": "ECDH-ES"}, {"ECDH-ES"}),
     ],
-    ids=str,
 )
 def test_a_key_for_encryption_never_signs(
     key: Any, members: dict[str, Any], algs: set[str]

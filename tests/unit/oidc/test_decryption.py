@@ -40,7 +40,6 @@ OURS = keys(RSA, EC)
         (ec(name="enc"), "e", "ECDH-ES+A192KW"),
         (ec(name="enc"), "e", "ECDH-ES+A256KW"),
     ],
-    ids=str,
 )
 def test_every_accepted_algorithm_opens(key: Any, kid: str, alg: str, enc: str) -> None:
     """With `kid` and without, with `cty` and without, the signed JWT comes out as it went in."""

@@ -6,18 +6,21 @@ import asyncio
 import base64
 import gzip
 import socket
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import unquote_plus
 
 import httpx2
 import pytest
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc import http
+from bff.oidc import connections, http
 from bff.oidc.client_auth import PLAIN_METHODS
-from bff.oidc.http import MAX_BODY, ProviderClient
+from bff.oidc.connections import MAX_BODY
+from bff.oidc.connections import Answer as Heard
+from bff.oidc.http import ProviderClient
+from bff.oidc.json import parse_object
 from tests.support.scripted_provider import Answer, Asked, ScriptedProvider
+from tests.support.stopwatch import Stopwatch
 
 ODD_ID = "client:id%+ \u00e9"
 ODD_SECRET = "s:e%c+r e&t=\u20ac"
@@ -33,13 +36,27 @@ async def client() -> AsyncIterator[ProviderClient]:
     await client.aclose()
 
 
+Way = Callable[[ProviderClient, str], Awaitable[Heard]]
+
+
+@pytest.fixture(params=["get", "ask", "post"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each of the ways in which the provider is called, with a URL."""
+    ways: dict[str, Way] = {
+        "get": lambda client, url: client.get(url),
+        "ask": lambda client, url: client.ask(url, {"Authorization": "Bearer at"}),
+        "post": lambda client, url: client.post(url, {"a": "b"}, "none"),
+    }
+    return ways[request.param]
+
+
 async def test_a_get_carries_no_credentials(
     client: ProviderClient, scripted: ScriptedProvider
 ) -> None:
     """It asks for JSON as it is, says who it is, and nothing else."""
     scripted.answers["/x"] = Answer(body={"a": 1})
     answer = await client.get(scripted.url("/x?a=b"))
-    assert answer.json() == {"a": 1}
+    assert parse_object(answer.content) == {"a": 1}
     asked = scripted.last("/x")
     assert asked.method == "GET"
     assert asked.target == "/x?a=b"
@@ -54,10 +71,39 @@ async def test_a_get_carries_no_credentials(
 async def test_a_get_can_carry_an_access_token(
     client: ProviderClient, scripted: ScriptedProvider
 ) -> None:
-    """A header that is given is sent."""
+    """It is sent beside what every request carries."""
     scripted.answers["/x"] = Answer(body={})
-    await client.get(scripted.url("/x"), {"Authorization": "Bearer at"})
-    assert scripted.last("/x").headers["authorization"] == "Bearer at"
+    await client.ask(scripted.url("/x?a=b"), {"Authorization": "Bearer at"})
+    asked = scripted.last("/x")
+    assert (asked.method, asked.target) == ("GET", "/x?a=b")
+    assert asked.headers == {
+        "host": scripted.url("").removeprefix("http://"),
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "bff",
+        "authorization": "Bearer at",
+    }
+
+
+async def test_a_token_that_is_no_ascii_is_not_sent(
+    client: ProviderClient, scripted: ScriptedProvider
+) -> None:
+    """What cannot stand in a field goes nowhere, and does not crash."""
+    with pytest.raises(ProviderUnavailableError):
+        await client.ask(scripted.url("/x"), {"Authorization": "Bearer \u20ac"})
+    with pytest.raises(ProviderUnavailableError):
+        await client.ask(scripted.url("/x"), {"Authorization": "Bearer a\r\nX: b"})
+    assert scripted.times("/x") == 0
+
+
+async def test_a_field_that_comes_twice_is_one_list(
+    client: ProviderClient, scripted: ScriptedProvider
+) -> None:
+    """Both values are there, so that neither is taken for the only one (RFC 9110 5.2)."""
+    nonces = (("DPoP-Nonce", "one"), ("DPoP-Nonce", "two"))
+    scripted.answers["/x"] = Answer(body={}, headers=nonces)
+    answer = await client.post(scripted.url("/x"), {}, "none")
+    assert answer.headers["dpop-nonce"] == "one, two"
 
 
 async def test_basic_reaches_the_provider_as_it_should(
@@ -102,9 +148,12 @@ async def test_connections_are_kept(client: ProviderClient, scripted: ScriptedPr
     """Requests one after the other go over one connection."""
     scripted.answers["/x"] = Answer(body={})
     for _ in range(3):
-        await client.get(scripted.url("/x"))
+        await client.ask(scripted.url("/x"), {})
         await client.post(scripted.url("/x"), {}, "none")
     assert scripted.connections == 1
+    for _ in range(3):
+        await client.get(scripted.url("/x"))
+    assert scripted.connections == 2
 
 
 async def test_no_cookie_is_kept(client: ProviderClient, scripted: ScriptedProvider) -> None:
@@ -113,24 +162,24 @@ async def test_no_cookie_is_kept(client: ProviderClient, scripted: ScriptedProvi
     scripted.answers["/x"] = Answer(body={}, headers=(cookie,))
     await client.get(scripted.url("/x"))
     await client.get(scripted.url("/x"))
+    await client.ask(scripted.url("/x"), {})
     await client.post(scripted.url("/x"), {}, "client_secret_basic")
     assert all("cookie" not in asked.headers for asked in scripted.asked)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(
-    client: ProviderClient, scripted: ScriptedProvider, status: int
+    client: ProviderClient, scripted: ScriptedProvider, way: Way, status: int
 ) -> None:
     """A redirect is an answer like any other."""
     location = ("Location", scripted.url("/elsewhere"))
     scripted.answers["/x"] = Answer(status, {}, headers=(location,))
-    assert (await client.get(scripted.url("/x"))).status_code == status
-    assert (await client.post(scripted.url("/x"), {}, "none")).status_code == status
+    assert (await way(client, scripted.url("/x"))).status_code == status
     assert scripted.times("/elsewhere") == 0
 
 
 async def test_proxy_variables_are_not_read(
-    scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedProvider, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The environment cannot send our secrets through somebody else."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -138,7 +187,7 @@ async def test_proxy_variables_are_not_read(
     scripted.answers["/x"] = Answer(body={})
     client = ProviderClient("c", None)
     try:
-        assert (await client.get(scripted.url("/x"))).status_code == 200
+        assert (await way(client, scripted.url("/x"))).status_code == 200
     finally:
         await client.aclose()
 
@@ -155,43 +204,47 @@ async def test_proxy_variables_are_not_read(
     ids=["too large", "gzip", "br", "cut short", "no body"],
 )
 async def test_a_bad_answer_is_no_answer(
-    client: ProviderClient, scripted: ScriptedProvider, answer: Answer
+    client: ProviderClient, scripted: ScriptedProvider, way: Way, answer: Answer
 ) -> None:
     """Too large, compressed or cut short: the provider is not well, and the next call goes on."""
     scripted.answers["/x"] = answer
     with pytest.raises(ProviderUnavailableError) as caught:
-        await client.get(scripted.url("/x?code=secret"))
+        await way(client, scripted.url("/x?code=secret"))
     assert "secret" not in str(caught.value)
     scripted.answers["/x"] = Answer(body={})
-    assert (await client.get(scripted.url("/x"))).status_code == 200
+    assert (await way(client, scripted.url("/x"))).status_code == 200
 
 
 async def test_the_largest_answer_is_read(
-    client: ProviderClient, scripted: ScriptedProvider
+    client: ProviderClient, scripted: ScriptedProvider, way: Way
 ) -> None:
     """The limit itself is allowed, and `identity` is no compression."""
     plain = ("Content-Encoding", "Identity")
     scripted.answers["/x"] = Answer(body=b"x" * MAX_BODY, headers=(plain,))
-    assert len((await client.get(scripted.url("/x"))).content) == MAX_BODY
+    assert len((await way(client, scripted.url("/x"))).content) == MAX_BODY
 
 
 async def test_a_slow_answer_ends_at_the_deadline(
-    client: ProviderClient, scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    client: ProviderClient,
+    scripted: ScriptedProvider,
+    way: Way,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A byte now and then does not hold a request for ever."""
     monkeypatch.setattr(http, "DEADLINE", 0.3)
     scripted.answers["/x"] = Answer(body=b"x" * 1000, drip=0.02)
-    begun = time.monotonic()
+    watch = Stopwatch()
     with pytest.raises(ProviderUnavailableError, match="TimeoutError"):
-        await client.get(scripted.url("/x"))
-    assert time.monotonic() - begun < 1.0
+        await way(client, scripted.url("/x"))
+    assert watch.seconds() < 1.0
 
 
 async def test_a_silent_provider_ends_at_the_time_out(
-    scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedProvider, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No answer at all is noticed sooner."""
-    monkeypatch.setattr(http, "TIMEOUT", httpx2.Timeout(0.2))
+    monkeypatch.setattr(http, "EXTENSIONS", {"timeout": httpx2.Timeout(0.2).as_dict()})
+    monkeypatch.setattr(connections, "SILENCE", 0.2)
 
     async def never(_asked: Asked) -> Answer:
         await asyncio.sleep(60)
@@ -201,25 +254,25 @@ async def test_a_silent_provider_ends_at_the_time_out(
     client = ProviderClient("c", None)
     try:
         with pytest.raises(ProviderUnavailableError, match="ReadTimeout"):
-            await client.get(scripted.url("/x"))
+            await way(client, scripted.url("/x"))
     finally:
         await client.aclose()
 
 
-async def test_nobody_there_is_told_without_the_address(client: ProviderClient) -> None:
+async def test_nobody_there_is_told_without_the_address(client: ProviderClient, way: Way) -> None:
     """The reason is the kind of error, never a text that might hold parameters."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(ProviderUnavailableError) as caught:
-            await client.get(f"http://127.0.0.1:{port}/?code=secret")
+            await way(client, f"http://127.0.0.1:{port}/?code=secret")
     assert caught.value.reason == "ConnectError"
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "ftp://127.0.0.1/", "http://a\x00b/"])
-async def test_an_address_that_is_none_is_told(client: ProviderClient, url: str) -> None:
+async def test_an_address_that_is_none_is_told(client: ProviderClient, way: Way, url: str) -> None:
     """A malformed address from discovery is the provider's fault, not a crash."""
     with pytest.raises(ProviderUnavailableError):
-        await client.get(url)
+        await way(client, url)

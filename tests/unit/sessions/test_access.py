@@ -164,10 +164,10 @@ async def test_a_session_is_at_hand_once_it_was_opened(
     """Then it costs nothing to find, and using it is noted all the same."""
     headers, session = browser
     assert at_hand(access, headers) is None
-    assert await access.session(headers) == session
-    assert at_hand(access, headers) == session
+    assert await access.session(headers) == session.at_hand()
+    assert at_hand(access, headers) == session.at_hand()
     clock.advance(61)
-    assert at_hand(access, headers) == replace(session, last_used_at=clock.now)
+    assert at_hand(access, headers) == replace(session.at_hand(), last_used_at=clock.now)
     await access.aclose()
     found = await kept.reload(session.key)
     assert found is not None
@@ -185,7 +185,7 @@ async def test_what_needs_work_is_not_at_hand(
     clock.advance(241)  # 59 of 300 seconds are left
     assert at_hand(access, headers) is None
     clock.advance(-241)
-    assert at_hand(access, headers) == session
+    assert at_hand(access, headers) == session.at_hand()
     clock.advance(1800)
     assert at_hand(access, headers) is None
     clock.advance(-1800)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import tracemalloc
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.sessions.cache import MAX_AGE, Reading, SessionCache
-from bff.sessions.session import Session
+from bff.sessions.cache import MAX_AGE, Reading, SessionCache, size_of
+from bff.sessions.session import Session, UpstreamToken
 from bff.sessions.store import EndReason, SessionStore
 from tests.support.clock import Clock
 from tests.support.sessions import a_session
 
 ONE, TWO, THREE = (a_session(name) for name in ("one", "two", "three"))
+
+
+CLAIMS = {
+    "name": "Alice Smith", "given_name": "Alice", "family_name": "Smith", "locale": "en-GB",
+    "email": "alice@example.com", "email_verified": True, "roles": ["customer", "reader"],
+}  # fmt: skip
 
 
 class Proof:
@@ -166,11 +177,12 @@ async def test_a_store_uses_it(store: SessionStore, proof: Proof, clock: Clock) 
     """Loads are served from it; every write of our own is seen at once; time still counts."""
     store.cache = SessionCache(proof, Clock())
     await store.create(ONE, issued_at=ONE.created_at, started_at=0)
-    assert await store.load(ONE.key) == ONE
+    assert await store.load(ONE.key) == ONE.at_hand()
     assert await store.load(ONE.key) is await store.load(ONE.key)
     fresh = ONE.with_tokens(ONE.tokens)
     assert await store.save(fresh)
-    assert await store.load(ONE.key) == fresh
+    assert await store.reload(ONE.key) == fresh
+    assert await store.load(ONE.key) == fresh.at_hand()
     clock.advance(100)
     assert (await store.touch(fresh)).last_used_at == clock.now
     found = await store.load(ONE.key)
@@ -182,3 +194,70 @@ async def test_a_store_uses_it(store: SessionStore, proof: Proof, clock: Clock) 
     assert await store.load(ONE.key) is not None
     await store.end(ONE.key, EndReason.LOGOUT)
     assert await store.load(ONE.key) is None
+
+
+async def test_requests_that_come_together_open_a_record_once(
+    store: SessionStore, proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All get the same session, and the next turn of the event loop reads anew."""
+    await store.create(ONE, issued_at=ONE.created_at, started_at=0)
+    store.cache = SessionCache(proof, Clock())
+    opened: list[str] = []
+    real = Session.parse
+
+    def parse(plain: bytes, key: str, generation: int, used_at: float, *, whole: bool) -> Session:
+        opened.append(key)
+        return real(plain, key, generation, used_at, whole=whole)
+
+    monkeypatch.setattr(Session, "parse", parse)
+    found = await asyncio.gather(*(store.load(ONE.key) for _ in range(50)))
+    assert opened == [ONE.key]
+    assert all(one is store.cache.get(ONE.key) for one in found)
+    assert await store.reload(ONE.key) == ONE
+    assert opened == [ONE.key] * 2
+
+
+def test_what_is_too_old_goes_as_others_come(proof: Proof, clock: Clock) -> None:
+    """Sessions that nobody asks for any more take no memory for longer than they may be served."""
+    cache = SessionCache(proof, clock)
+    for number in range(20):
+        read(cache, a_session(f"old-{number}"))
+    clock.advance(MAX_AGE + 1)
+    for number in range(7):
+        read(cache, a_session(f"new-{number}"))
+    assert len(cache) == 7
+    assert all(cache.get(a_session(f"new-{number}").key) for number in range(7))
+
+
+def test_memory_is_counted_as_it_is() -> None:
+    """A session takes its token, its claims at any depth, and what stands around them."""
+    plain = size_of(ONE.at_hand())
+    assert size_of(replace(ONE, claims={**ONE.claims, "n": "x" * 900})) >= plain + 900
+    deep = {"address": {"lines": ["x" * 900, {"more": "x" * 900}]}}
+    assert size_of(replace(ONE, claims=deep)) >= plain + 1800
+    longer = replace(ONE, tokens=replace(ONE.tokens, access_token="x" * 1300))
+    assert plain + 1200 <= size_of(longer) <= plain + 1300
+    other = UpstreamToken("x" * 700, 0, None, frozenset(), exchanged=True)
+    assert size_of(replace(ONE, upstream_tokens={"orders": other})) >= plain + 700
+
+
+def test_what_is_counted_is_what_python_takes(proof: Proof, clock: Clock) -> None:
+    """The bound on bytes holds: sessions as a login makes them take no more than is counted."""
+    plain, cache, number = (
+        a_session(access_token="x" * 1300, claims=CLAIMS).dump(),
+        SessionCache(proof, clock),
+        500,
+    )
+    counted = 0
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for n in range(number):
+            session = Session.parse(plain, f"key-{n}", 0, clock.now).at_hand()
+            counted += size_of(session)
+            read(cache, session)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(cache) == number
+    assert 0.5 * counted < taken < counted

@@ -44,9 +44,8 @@ def test_who_does_not_answer_is_given_up(loop: Loop) -> None:
 
     async def check() -> None:
         began = time.monotonic()
-        with pytest.raises(TimeoutError):
-            async with Deadline(0.1):
-                await asyncio.sleep(30)
+        with pytest.raises(TimeoutError), Deadline(0.1):
+            await asyncio.sleep(30)
         assert time.monotonic() - began < 10
 
     with asyncio.Runner(loop_factory=loop) as runner:
@@ -61,7 +60,7 @@ def test_an_answer_that_lay_unread_counts(loop: Loop) -> None:
         # The other side is a thread of its own: it answers while our loop stands still.
         runner = OtherSide()
         reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
-        async with Deadline(0.1):
+        with Deadline(0.1):
             waiting = asyncio.create_task(reader.readline())
             await asyncio.sleep(0)
             time.sleep(0.5)
@@ -87,9 +86,8 @@ def test_a_loop_that_is_held_up_again_and_again_gives_up_too(loop: Loop) -> None
         stop = asyncio.Event()
         holding = asyncio.create_task(busy(stop))
         began = time.monotonic()
-        with pytest.raises(TimeoutError):
-            async with Deadline(0.05):
-                await asyncio.sleep(60)
+        with pytest.raises(TimeoutError), Deadline(0.05):
+            await asyncio.sleep(60)
         stop.set()
         await holding
         assert time.monotonic() - began < (MOMENTS + 2) * 1.5 + 10
@@ -100,15 +98,14 @@ def test_a_loop_that_is_held_up_again_and_again_gives_up_too(loop: Loop) -> None
 
 async def test_nothing_is_left_behind() -> None:
     """What ends in time, or by itself, is not disturbed later; a cancellation stays one."""
-    async with Deadline(0.05):
+    with Deadline(0.05):
         pass
-    with pytest.raises(ValueError, match="mine"):
-        async with Deadline(0.05):
-            raise ValueError("mine")
+    with pytest.raises(ValueError, match="mine"), Deadline(0.05):
+        raise ValueError("mine")
     await asyncio.sleep(0.1)
 
     async def wait() -> None:
-        async with Deadline(30):
+        with Deadline(30):
             await asyncio.sleep(60)
 
     waiting = asyncio.create_task(wait())

@@ -186,3 +186,49 @@ def test_a_new_token_for_an_upstream_takes_the_place_of_the_old() -> None:
     assert found.upstream_tokens == {"bbbb": new}
     assert found.tokens == replace(session.tokens, refresh_token="refresh-two")
     assert found.generation == session.generation + 1
+
+
+def test_a_session_at_hand_has_what_requests_need() -> None:
+    """All but the ID token and what the refresh token says; whether there is one can be told."""
+    session = a_session(session_state="st", provider="corp")
+    kept = session.at_hand()
+    assert kept.tokens.access_token == session.tokens.access_token
+    assert kept.tokens.refresh_token == kept.tokens.id_token == ""
+    whole = replace(
+        kept.tokens,
+        refresh_token=session.tokens.refresh_token,
+        id_token=session.tokens.id_token,
+        whole=True,
+    )
+    assert replace(kept, tokens=whole) == session
+    assert a_session(refresh_token=None).at_hand().tokens.refresh_token is None
+
+
+@pytest.mark.parametrize("refresh_token", ["refresh-one", "a.b.c", "", None])
+def test_a_record_is_opened_as_far_as_it_is_needed(refresh_token: str | None) -> None:
+    """Opening what is at hand is the same as opening all and leaving the rest out."""
+    token = UpstreamToken("access-orders", NOW, NOW + 300, frozenset({"orders"}), exchanged=True)
+    session = a_session(refresh_token=refresh_token, upstream_tokens={"orders": token})
+    plain = session.dump()
+    whole = Session.parse(plain, session.key, 0, session.last_used_at)
+    kept = Session.parse(plain, session.key, 0, session.last_used_at, whole=False)
+    assert whole == session
+    assert kept == session.at_hand()
+
+
+def test_a_session_at_hand_is_never_written() -> None:
+    """A record made of it would have lost its refresh token for good."""
+    kept = a_session().at_hand()
+    with pytest.raises(ValueError, match="read it again"):
+        kept.dump()
+    with pytest.raises(ValueError, match="read it again"):
+        kept.with_tokens(kept.tokens).dump()
+
+
+def test_what_is_alike_is_kept_once() -> None:
+    """Records of one provider share the strings and sets that say the same."""
+    one, two = (Session.parse(a_session(name).dump(), name, 0, NOW) for name in ("one", "two"))
+    assert one.iss is two.iss
+    assert one.tokens.scope is two.tokens.scope
+    assert one.device.browser is two.device.browser
+    assert [id(name) for name in one.claims] == [id(name) for name in two.claims]

@@ -126,7 +126,9 @@ async def test_newer_tokens_are_not_overwritten(
 ) -> None:
     """A use of a record that has been replaced meanwhile leaves the new one in the cache."""
     (session,) = await made(store, clock, 1)
-    fresh = session.with_tokens(replace(session.tokens, access_token="access-two"))
+    whole = await store.reload(session.key)
+    assert whole is not None
+    fresh = whole.with_tokens(replace(whole.tokens, access_token="access-two"))
     assert await store.save(fresh)
     await store.load(session.key)
     clock.advance(61)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from bff.web.pages import HERE, json_answer, page, redirect, timestamp, wants_page
+from bff.web.pages import HERE, hop, json_answer, page, redirect, timestamp, wants_page
 
 VALUES: dict[str, Any] = {
     "title": "Title", "message": "Message", "action_label": "Go", "action_url": "/", "code": "x",
@@ -204,3 +204,25 @@ def test_who_gets_a_page(headers: dict[str, str], *, wanted: bool) -> None:
 def test_times_are_written_in_utc(seconds: float, text: str) -> None:
     """RFC 3339, to the second."""
     assert timestamp(seconds) == text
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])) | st.text(st.sampled_from("\x01\x02/a<>&\"'"))
+)
+def test_the_page_that_leads_on_is_its_template(return_to: str) -> None:
+    """To the letter, headers too, but for the nonce."""
+    answers = hop(return_to), page("hop.html", return_to=return_to)
+    nonces = [
+        answer.headers["content-security-policy"].split("'")[3].removeprefix("nonce-")
+        for answer in answers
+    ]
+    bodies = [
+        bytes(answer.body).decode("utf-8").replace(nonce, "x")
+        for answer, nonce in zip(answers, nonces, strict=True)
+    ]
+    heads = [
+        [(name, value.replace(nonce, "x")) for name, value in answer.headers.items()]
+        for answer, nonce in zip(answers, nonces, strict=True)
+    ]
+    assert bodies[0] == bodies[1]
+    assert heads[0] == heads[1]

@@ -1,0 +1,28 @@
+"""Parameters as they are written in addresses and forms (RFC 6749 appendix B). Pure.
+
+The same text as `urllib.parse.urlencode` gives, which looks at each value several times. What most
+values are, random or a name, needs no escape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote_plus
+
+_needs_none = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
+
+def form_encoded(fields: Mapping[str, str | list[str]]) -> str:
+    """Return fields in form encoding; one with several values stands once for each."""
+    return "&".join(
+        [
+            f"{_escaped(name)}={_escaped(one)}"
+            for name, value in fields.items()
+            for one in ((value,) if isinstance(value, str) else value)
+        ]
+    )
+
+
+def _escaped(text: str) -> str:
+    return text if _needs_none(text) else quote_plus(text)
