@@ -144,9 +144,14 @@ class Flight:
 
     def drop(self) -> None:
         """Give the request up: its client has left."""
-        self._line = None
-        assert self._sent is not None
-        self._sent.connection.give_up(self._sent.exchange)
+        sent = self._sent
+        assert sent is not None
+        self._let_go()
+        sent.connection.give_up(sent.exchange)
+
+    def _let_go(self) -> None:
+        """Be no ring of references, which only the garbage collector would find."""
+        self._line = self._sent = self._result = None
 
     # Of the connection to the upstream
 
@@ -194,7 +199,7 @@ class Flight:
             except Exception:  # noqa: BLE001 - it is met again there, and logged
                 answer = b""
         if answer:
-            self._line = None
+            self._let_go()
             line.answered(answer)
         else:
             self.land()
