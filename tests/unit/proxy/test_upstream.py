@@ -430,7 +430,7 @@ async def test_closing_a_response_closes_the_connection_at_once() -> None:
     async with raw_upstream(handle) as upstream:
         response = await upstream.pool.send(GET, None, timeout=5)
         await response.aclose()
-        await asyncio.wait_for(upstream.left.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
         with pytest.raises(ClientGoneError):
             await response.read()
 
@@ -458,7 +458,7 @@ async def test_cancelling_the_wait_for_the_head_closes_the_connection() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(upstream.left.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na"])
@@ -486,7 +486,7 @@ async def test_a_client_that_leaves_is_noticed_while_the_upstream_is_slow(head: 
         left.set()
         with pytest.raises(ClientGoneError):
             await task
-        await asyncio.wait_for(upstream.left.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
 
 
 async def test_the_watch_for_a_leaving_client_ends_with_the_exchange() -> None:
@@ -508,7 +508,7 @@ async def test_the_watch_for_a_leaving_client_ends_with_the_exchange() -> None:
     async with raw_upstream(handle) as upstream:
         response = await upstream.pool.send(GET, None, timeout=5, gone=gone)
         assert await response.read() == b"ok"
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 3)
 
 
 async def test_closing_the_pool_fails_what_is_under_way() -> None:

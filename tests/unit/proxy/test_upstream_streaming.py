@@ -106,7 +106,7 @@ async def test_a_body_of_another_length_than_announced_is_not_passed_off(length:
     async with raw_upstream(handle) as upstream:
         with pytest.raises(RequestBodyError):
             await upstream.pool.send(POST, pieces(b"a", b"bcd"), timeout=5, length=length)
-        await asyncio.wait_for(upstream.left.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
         assert len(rest) <= length
 
 
@@ -131,7 +131,7 @@ async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
     async with raw_upstream(handle) as upstream:
         with pytest.raises(LeftError):
             await upstream.pool.send(POST, broken(), timeout=5)
-        await asyncio.wait_for(upstream.left.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
         assert rest == b"3\r\nabc\r\n"
 
 
@@ -183,8 +183,8 @@ async def test_an_early_answer_stands_and_costs_the_connection() -> None:
     async with raw_upstream(handle) as upstream:
         response = await upstream.pool.send(POST, body(), timeout=5, length=100)
         assert (response.status, await response.read()) == (413, b"")
-        await asyncio.wait_for(upstream.left.wait(), 5)
-        await asyncio.wait_for(stopped.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
+        await asyncio.wait_for(stopped.wait(), 3)
 
 
 async def test_a_streamed_body_is_never_sent_twice() -> None:
@@ -227,7 +227,7 @@ async def test_an_upload_that_stalls_is_not_the_upstreams_fault() -> None:
     async with raw_upstream(handle) as upstream:
         with pytest.raises(RequestBodyError):
             await upstream.pool.send(POST, pieces(b"a", b"b", pause=1), timeout=0.2)
-        await asyncio.wait_for(upstream.left.wait(), 5)
+        await asyncio.wait_for(upstream.left.wait(), 3)
 
 
 async def test_an_upstream_that_takes_no_more_holds_the_body_back() -> None:
