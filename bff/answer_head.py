@@ -91,6 +91,11 @@ def encode_answer(
     return AnswerHead(head, None if chunked else length, chunked, until_closed, keep_alive)
 
 
+def encode_fields(fields: Fields) -> bytes:
+    """Return the lines of fields that the server itself puts first. Raises RuntimeError."""
+    return b"".join(_PREFIXES[name] + value + _LINE_END for name, value in fields)
+
+
 def _prefix(name: bytes) -> bytes:
     """Return how a line of this field begins. Raises RuntimeError for a name that is none."""
     if not name or HEADER_RE.search(name):

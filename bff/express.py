@@ -3,8 +3,9 @@
 A GET that differs from an earlier one in target and cookies alone (`forms`), whose session is at
 hand and whose upstream has an idle connection, goes out as it comes in, without being parsed field
 by field, and its answer goes back as soon as that is here to its end: no task, no messages, no
-`await`. What is judged, added, dropped and sent is said by the same functions as everywhere
-(`Gate`, `HttpProxy`); nothing here has a rule of its own.
+`await`. An answer that differs from an earlier one in a few values alone is not parsed either
+(`known_answers`). What is judged, added, dropped and sent is said by the same functions as
+everywhere (`Gate`, `HttpProxy`); nothing here has a rule of its own.
 
 Rules: every doubt ends this way and begins the ordinary one, from where the request is. Before
 anything was sent, the request is served as if nobody had looked at it (so every refusal is made,
@@ -24,16 +25,17 @@ from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
-from bff.answer_head import encode_answer
 from bff.exchange import Line
+from bff.express_answers import Asked, ExpressAnswers
 from bff.gate import Gate
 from bff.proxy.admission import Grant
+from bff.proxy.connection import UpstreamConnection
 from bff.proxy.departure import Departure
+from bff.proxy.expectant import Exchange
 from bff.proxy.forms import LARGEST, LINE_END, split
 from bff.proxy.http import HttpProxy
 from bff.proxy.response import HIGH_WATER, UpstreamResponse
-from bff.proxy.route import Route, target
-from bff.proxy.sent import Sent
+from bff.proxy.route import target
 from bff.proxy.upstream import UpstreamPool
 
 _UNAUTHORIZED = 401
@@ -48,6 +50,7 @@ class Express:
     def __init__(self, gate: Gate, proxy: HttpProxy) -> None:
         self.gate = gate
         self.proxy = proxy
+        self.answers = ExpressAnswers(gate, proxy)
 
     def __call__(self, line: Line, data: bytes) -> Flight | None:
         """Take a request, or leave it: then None is returned, and nothing was sent."""
@@ -78,13 +81,14 @@ class Express:
             grant = proxy.admission.known(route, cookies)
             if grant is None or grant.authorization is None or grant.proof_key is not None:
                 return None
-            request_id = self.gate.new_id()
+            request_id = self.gate.new_id().encode("ascii")
             head = known.form.filled(
-                target(route, raw_path, query), grant.authorization, request_id.encode("ascii")
+                target(route, raw_path, query), grant.authorization, request_id
             )
         except Exception:  # noqa: BLE001 - whatever it is, it is met again, and answered, there
             return None
-        flight = Flight(self, line, data, route, grant, pool, request_id, known.origin)
+        asked = Asked(route, request_id, known.origin)
+        flight = Flight(self, line, data, asked, grant, pool)
         return flight if flight.begin(head) else None
 
 
@@ -92,8 +96,8 @@ class Flight:
     """A request under way: who waits for the head of its answer (`Expectant`)."""
 
     __slots__ = (
-        "_data", "_departure", "_done", "_express", "_grant", "_landed", "_line", "_origin",
-        "_outcome", "_pool", "_request_id", "_result", "_route", "_sent",
+        "_asked", "_connection", "_data", "_departure", "_done", "_exchange", "_express", "_grant",
+        "_line", "_outcome", "_pool", "_result", "_whole",
     )  # fmt: skip
 
     def __init__(
@@ -101,32 +105,32 @@ class Flight:
         express: Express,
         line: Line,
         data: bytes,
-        route: Route,
+        asked: Asked,
         grant: Grant,
         pool: UpstreamPool,
-        request_id: str,
-        origin: bytes | None,
     ) -> None:
         self._express = express
         self._line: Line | None = line
         self._data = data
-        self._route = route
+        self._asked = asked
         self._grant = grant
         self._pool = pool
-        self._request_id = request_id
-        self._origin = origin
         self._done = False
+        self._exchange: Exchange | None = None
+        self._connection: UpstreamConnection | None = None
+        self._whole: bytes | None = None  # what came first of the answer, not being known
         self._result: UpstreamResponse | None = None
-        self._sent: Sent | None = None
         self._departure: Departure | None = None
         self._outcome: asyncio.Future[UpstreamResponse] | None = None
 
     def begin(self, head: bytes) -> bool:
         """Send the request; False where there is no connection to send it on."""
-        self._sent = self._pool.send_at_once(
-            b"GET", head, self, timeout=self._route.timeout, gone=self._gone
+        timeout = self._asked.route.timeout
+        self._exchange = Exchange(
+            b"GET", head, None, None, 0.0, timeout, timeout, self._gone, self._take
         )
-        return self._sent is not None
+        self._connection = self._pool.send_at_once(self._exchange, self)
+        return self._connection is not None
 
     # Of the client's connection
 
@@ -144,20 +148,35 @@ class Flight:
 
     def drop(self) -> None:
         """Give the request up: its client has left."""
-        sent = self._sent
-        assert sent is not None
+        exchange, connection = self._exchange, self._connection
+        assert exchange is not None
+        assert connection is not None
         self._let_go()
-        sent.connection.give_up(sent.exchange)
+        connection.give_up(exchange)
 
     def _let_go(self) -> None:
         """Be no ring of references, which only the garbage collector would find."""
-        self._line = self._sent = self._result = None
+        self._line = self._exchange = self._connection = self._result = None
 
     # Of the connection to the upstream
 
     def done(self) -> bool:
         """Whether the head has come, or will not."""
         return self._done
+
+    def _take(self, data: bytes) -> bool:
+        """Send the answer that came, if it is all here and known."""
+        line = self._line
+        if line is None or not line.reads:
+            return False
+        server_fields = line.server_state.default_headers
+        answer = self._express.answers.known(self._asked, data, server_fields)
+        if answer is None:
+            self._whole = data
+            return False
+        self._let_go()
+        line.answered(answer)
+        return True
 
     def set_result(self, result: UpstreamResponse, /) -> None:
         """Send the answer, or wait for its end if that is near; else a task goes on with it."""
@@ -192,30 +211,21 @@ class Flight:
         if line is None:
             return
         assert result is not None
+        answers = self._express.answers
         answer = b""
         if result.complete and line.reads:
             try:
-                answer = self._answer(line, result)
+                answer = answers.made(self._asked, result, line.server_state.default_headers)
             except Exception:  # noqa: BLE001 - it is met again there, and logged
                 answer = b""
         if answer:
+            connection, whole = self._connection, self._whole
+            if whole is not None and connection is not None and connection.usable:
+                answers.learn(self._asked, whole, result, connection.idle_since)
             self._let_go()
             line.answered(answer)
         else:
             self.land()
-
-    def _answer(self, line: Line, result: UpstreamResponse) -> bytes:
-        express = self._express
-        fields = express.proxy.fields(self._route, result, with_session=True)
-        head = encode_answer(
-            result.status,
-            line.server_state.default_headers,
-            express.gate.arrival(self._request_id, self._origin).dress(fields),
-            head_only=False,
-            knows_chunks=True,
-            keep_alive=True,
-        )
-        return head.with_body(result.rest()) if head.keep_alive else b""
 
     async def _gone(self) -> None:
         """Return when nobody wants the answer any more."""
@@ -226,25 +236,26 @@ class Flight:
 
     async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._express.gate
-        await gate.serve(gate.arrive(scope, self._request_id), self._enter, scope, receive, send)
+        await gate.serve(
+            gate.arrive(scope, self._asked.request_id.decode()), self._enter, scope, receive, send
+        )
 
     async def _enter(
         self, scope: Scope, _receive: Receive, send: Send, _origin: bytes | None
     ) -> None:
         assert self._departure is not None
         await self._express.proxy.carry(
-            self._route, self._grant, scope, send, self._departure, self._first()
+            self._asked.route, self._grant, scope, send, self._departure, self._first()
         )
 
     async def _first(self) -> UpstreamResponse:
         """Return the answer that came, or that comes when a stale connection is made up for."""
         assert self._outcome is not None
-        assert self._sent is not None
+        assert self._exchange is not None
         try:
             return await self._outcome
         except Exception as error:  # noqa: BLE001 - `again` raises it
-            self._sent.error = error
-            return await self._pool.again(self._sent)
+            return await self._pool.again(self._exchange, error)
 
 
 def _is_short(result: UpstreamResponse) -> bool:

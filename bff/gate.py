@@ -105,13 +105,17 @@ class Gate:
 
     def arrival(self, request_id: str, origin: bytes | None) -> Arrival:
         """Return what the answer to a request will have, which says to come from `origin`."""
-        across = origin is not None and origin in self._origins
+        across = None if origin is None else self.across(origin)
         return Arrival(
             request_id,
             origin,
-            self._additions(request_id.encode(), origin if across else None),
-            self._ours_across if across else self._ours,
+            self._additions(request_id.encode(), across),
+            self._ours if across is None else self._ours_across,
         )
+
+    def across(self, origin: bytes) -> bytes | None:
+        """Return the origin, where its pages may read our answers though they are not ours."""
+        return origin if origin in self._origins else None
 
     async def serve(
         self, arrival: Arrival, enter: Enter, scope: Scope, receive: Receive, send: Send

@@ -56,15 +56,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._sender: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._response: UpstreamResponse | None = None
+        self._exchange: Exchange | None = None
+        self._response: UpstreamResponse | None = None  # from the first byte of it
         self.idle_since = 0.0
-        self.answered = False
-        self.body_begun = False
 
     @property
     def usable(self) -> bool:
         """Whether another exchange can begin."""
-        return self._response is None and not self._transport.is_closing()
+        return self._exchange is None and not self._transport.is_closing()
 
     def start(self, exchange: Exchange) -> asyncio.Future[UpstreamResponse]:
         """Send the request; the future gives the response when its head has come."""
@@ -75,16 +74,14 @@ class UpstreamConnection(asyncio.Protocol):
     def start_for(self, head: Expectant, exchange: Exchange) -> None:
         """Send the request; tell when the head of the answer has come."""
         self._exchange = exchange
-        self._response = UpstreamResponse(self.abandon)
-        self._parser.expect(exchange.method, self._response)
         self._head = head
         self._reading_paused = self._awaiting_piece = False
         self._last = exchange.started
-        self.answered = self.body_begun = False
+        exchange.answered = exchange.body_begun = False
         self._sent = exchange.body is None
         self._transport.write(exchange.head)
         if exchange.body is not None:
-            self._sender = self._loop.create_task(self._send(exchange.body, exchange.length))
+            self._sender = self._loop.create_task(self._send(exchange, exchange.body))
 
     def abandon(self, response: UpstreamResponse) -> None:
         """Give the exchange of this response up, if it is not over."""
@@ -93,7 +90,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def give_up(self, exchange: Exchange) -> None:
         """Give this exchange up, if it is not over."""
-        if self._response is not None and self._exchange is exchange:
+        if self._exchange is exchange:
             self._fail(ClientGoneError("the answer is no longer wanted"))
 
     def close(self, error: Exception | None = None) -> None:
@@ -103,10 +100,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """End an exchange that has been still too long; watch one that lasts for its client."""
-        if self._response is None:
-            return
         exchange = self._exchange
-        limit = exchange.timeout if self._parser.framing is None else exchange.silence
+        if exchange is None:
+            return
+        limit = exchange.timeout if self._awaits_head else exchange.silence
         if self._reading_paused:
             self._last = now
         elif now - self._last > limit:
@@ -139,12 +136,21 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; hand on the head, the body, or the fault."""
-        response = self._response
-        if response is None:
+        exchange = self._exchange
+        if exchange is None:
             self._transport.abort()
             return
-        self.answered = True
+        exchange.answered = True
         self._last = self._loop.time()
+        response = self._response
+        if response is None:
+            if exchange.takes is not None and exchange.takes(data):
+                self._exchange = None
+                self._stop_tasks()
+                self._release(reusable=True)
+                return
+            response = self._response = UpstreamResponse(self.abandon)
+            self._parser.expect(exchange.method, response)
         try:
             self._parser.feed(data)
         except UpstreamProtocolError as error:
@@ -170,9 +176,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is under way, and tell the owner."""
-        if self._response is not None:
+        if self._exchange is not None:
             why = "closed" if exc is None else type(exc).__name__
-            if self._parser.framing is None:
+            if self._awaits_head:
                 self._fail(
                     UpstreamUnavailableError(f"the connection was lost before the answer: {why}")
                 )
@@ -189,12 +195,20 @@ class UpstreamConnection(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
+    @property
+    def _awaits_head(self) -> bool:
+        return self._response is None or self._parser.framing is None
+
     def _finish(self, response: UpstreamResponse) -> None:
         self._response = None
         self._resume_reading()
-        reusable = self._parser.reusable and self._sent
+        self._exchange = None
         self._stop_tasks()
         response.finish()
+        self._release(reusable=self._parser.reusable and self._sent)
+
+    def _release(self, *, reusable: bool) -> None:
+        """Hand the connection back, the exchange being over, or close it."""
         if reusable and not self._transport.is_closing():
             self.idle_since = self._last
             self._owner.released(self)
@@ -202,14 +216,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
+        exchange, self._exchange = self._exchange, None
         response, self._response = self._response, None
-        if response is None:
+        if exchange is None:
             return
         self._stop_tasks()
-        if self._head.done():
-            response.fail(error)
-        else:
+        if not self._head.done():
             self._head.set_exception(error)
+        elif response is not None:
+            response.fail(error)
         self._transport.abort()
 
     def _stop_tasks(self) -> None:
@@ -222,10 +237,11 @@ class UpstreamConnection(asyncio.Protocol):
         if watcher is self._watcher:
             self._fail(ClientGoneError("the client has left"))
 
-    async def _send(self, body: AsyncIterator[bytes], length: int | None) -> None:
+    async def _send(self, exchange: Exchange, body: AsyncIterator[bytes]) -> None:
         sent = 0
+        length = exchange.length
         try:
-            self.body_begun = self._awaiting_piece = True
+            exchange.body_begun = self._awaiting_piece = True
             async for piece in body:
                 self._awaiting_piece = False
                 sent += len(piece)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bff.proxy.response import UpstreamResponse
+from bff.proxy.wire import IDEMPOTENT
 
 
 @dataclass(slots=True)
@@ -15,7 +16,9 @@ class Exchange:
 
     `length` is the body's announced length, None for chunked. Times are seconds of the loop's
     clock; `timeout` bounds the wait for the head of the answer, `silence` that between bytes.
-    `gone` returns when the one who asked has left.
+    `gone` returns when the one who asked has left. `takes` is offered what comes first of the
+    answer: if that is all of it, and was taken, the exchange is over. `answered` and `body_begun`
+    tell that a byte of the answer came, and that the streamed body was begun.
     """
 
     method: bytes
@@ -26,6 +29,14 @@ class Exchange:
     timeout: float
     silence: float
     gone: Callable[[], Awaitable[None]] | None
+    takes: Callable[[bytes], bool] | None = None
+    answered: bool = False
+    body_begun: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again if its connection was stale (RFC 9110 section 9.2.2)."""
+        return not (self.answered or self.body_begun) and self.method in IDEMPOTENT
 
 
 class Expectant(Protocol):

@@ -17,11 +17,11 @@ from typing import NamedTuple
 from starlette.types import Scope
 
 from bff.exchange import BYTES
+from bff.memo import Marks
 from bff.proxy.route import Route
 from bff.proxy.wire import Form
 
 ENTRIES = 1024
-MARKS = 8192
 LARGEST = 4096
 LINE_END = b"\r\n"
 _COOKIES = (b"\r\nCookie: ", b"\r\ncookie: ")
@@ -43,17 +43,7 @@ class Forms(dict[Key, Known]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._marks: set[int] = set()
-
-    def is_new(self, key: Key) -> bool:
-        """Whether this is seen for the first time, as far as is remembered."""
-        mark = hash(key)
-        if mark in self._marks:
-            return False
-        if len(self._marks) >= MARKS:
-            self._marks.clear()
-        self._marks.add(mark)
-        return True
+        self.marks = Marks()
 
     def remember(self, key: Key, known: Known) -> None:
         """Keep what is known of requests."""

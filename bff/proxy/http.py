@@ -86,7 +86,7 @@ class HttpProxy:
         if grant.session is None or route.token is not None:
             return
         key = key_of(route, scope)
-        if key is None or self.forms.is_new(key):
+        if key is None or self.forms.marks.is_new(key):
             return
         state = {**scope["state"], "request_id": BLANK_ID.decode()}
         form = Form(self.head(route, BLANK, {**scope, "state": state}))

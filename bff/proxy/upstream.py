@@ -25,7 +25,6 @@ from bff.proxy.connection import UpstreamConnection
 from bff.proxy.expectant import Exchange, Expectant
 from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.response import UpstreamResponse
-from bff.proxy.sent import Sent
 from bff.proxy.upstream_tls import UpstreamTls
 from bff.proxy.wire import (
     Address,
@@ -124,39 +123,30 @@ class UpstreamPool:
         except UpstreamUnavailableError as error:
             if kept is None:
                 raise
-            lost = Sent(exchange, kept, error)
-        if proof is not None and lost.repeatable:
+            lost = error
+        if proof is not None and exchange.repeatable:
             exchange.head = exchange.head.replace(proven, proof.of(self.address), 1)
-        return await self.again(lost, connect_timeout)
+        return await self.again(exchange, lost, connect_timeout)
 
-    def send_at_once(
-        self,
-        method: bytes,
-        head: bytes,
-        told: Expectant,
-        *,
-        timeout: float,
-        gone: Callable[[], Awaitable[None]],
-    ) -> Sent | None:
-        """Send a request without body, if there is an idle connection; None if there is none.
+    def send_at_once(self, exchange: Exchange, told: Expectant) -> UpstreamConnection | None:
+        """Send a request without body on an idle connection; return that, if there is one.
 
-        `head` is as it goes out. `told` hears of the answer; where it is told of an error, `again`
-        says what is to be done.
+        `told` hears of the answer; where it is told of an error, `again` says what is to be done.
         """
         connection = self._idle_connection()
-        if connection is None:
-            return None
-        started = asyncio.get_running_loop().time()
-        exchange = Exchange(method, head, None, None, started, timeout, timeout, gone)
-        connection.start_for(told, exchange)
-        return Sent(exchange, connection)
+        if connection is not None:
+            exchange.started = asyncio.get_running_loop().time()
+            connection.start_for(told, exchange)
+        return connection
 
-    async def again(self, sent: Sent, connect_timeout: float | None = None) -> UpstreamResponse:
+    async def again(
+        self, exchange: Exchange, error: Exception, connect_timeout: float | None = None
+    ) -> UpstreamResponse:
         """Send once more what a stale connection did not carry. Raises any other error as it is."""
-        if not sent.repeatable or self._closed:
-            assert sent.error is not None
-            raise sent.error
-        loop, exchange = asyncio.get_running_loop(), sent.exchange
+        stale = isinstance(error, UpstreamUnavailableError) and exchange.repeatable
+        if not stale or self._closed:
+            raise error
+        loop = asyncio.get_running_loop()
         return await self._exchange(await self._connect(loop, exchange, connect_timeout), exchange)
 
     @property
