@@ -12,7 +12,7 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +59,29 @@ class _Server(uvicorn.Server):
 
 
 class _Ending:
-    """Whether somebody asked for the end; nothing is interrupted in the middle of a step."""
+    """Whether somebody asked for the end; nothing is interrupted in the middle of a step.
+
+    The signals are heard from the first step to the last, not only while an event loop runs: one
+    that came just behind the loop would end the demo at once, and leave its Redis alone.
+    """
 
     def __init__(self) -> None:
-        self.signals = [signal.SIGINT, signal.SIGTERM]
+        self._signals = [signal.SIGINT, signal.SIGTERM]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup outlives its terminal
-            self.signals.append(signal.SIGHUP)
+            self._signals.append(signal.SIGHUP)
         self.asked = False
-        for number in self.signals:
+        self.tell: Callable[[], object] = lambda: None
+        for number in self._signals:
             signal.signal(number, self._ask)
 
     def _ask(self, *_: object) -> None:
         self.asked = True
+        with contextlib.suppress(RuntimeError):  # the loop is over
+            self.tell()
 
     def ignore_more(self) -> None:
         """Let nobody disturb the end."""
-        for number in self.signals:
+        for number in self._signals:
             signal.signal(number, signal.SIG_IGN)
 
 
@@ -131,8 +138,7 @@ async def _serve(
         stopping.set()
 
     loop = asyncio.get_running_loop()
-    for number in ending.signals:
-        loop.add_signal_handler(number, stop)
+    ending.tell = lambda: loop.call_soon_threadsafe(stop)
     if ending.asked:
         return 0
     tasks: list[asyncio.Task[Any]] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bff.sessions.embedded import LONGEST_SOCKET_PATH, EmbeddedRedis
 from tests.support.demo import Demo, begin_demo, free_addresses, start_demo
 from tests.support.user_agent import UserAgent
 
@@ -25,14 +26,19 @@ def run_demo(tmp_path: Path) -> Iterator[Begin]:
     """A function that starts a demo; all of them are ended after the test."""
     started: list[Demo] = []
 
-    def start(begin: Begin = start_demo, **options: object) -> Demo:
+    def start(begin: Begin = start_demo, data: str = "data", **options: object) -> Demo:
         options.setdefault("addresses", free_addresses())
-        started.append(begin(tmp_path / "data", **options))
+        started.append(begin(tmp_path / data, **options))
         return started[-1]
 
     yield start
     for demo in started:
         demo.kill()
+        with (
+            socket.socket(socket.AF_UNIX) as redis,
+            pytest.raises(OSError, match=r"No such|refused"),
+        ):
+            redis.connect(EmbeddedRedis(demo.folder).url.removeprefix("unix://"))
 
 
 @pytest.fixture
@@ -46,6 +52,9 @@ def hangup() -> Iterator[None]:
 def test_it_says_where_everything_is_in_80_columns(run_demo: Begin) -> None:
     """Every address and user is printed, no line is wider than a terminal, Ctrl-C ends it all."""
     demo = run_demo()
+    deadline = time.monotonic() + 15
+    while "Ctrl-C" not in demo.process.text() and time.monotonic() < deadline:
+        time.sleep(0.01)
     text = demo.process.text()
 
     for word in (demo.url, demo.provider, demo.addresses.api, "alice", "bob", "carol", "Ctrl-C"):
@@ -73,6 +82,32 @@ def test_it_can_be_ended_while_it_starts(
 
     assert demo.process.popen.wait(10) == 0
     assert "Traceback" not in demo.process.text()
+    assert demo.leftovers() == []
+
+
+SIGNAL_BEFORE_AND_AFTER = """
+import asyncio, os, signal
+
+def run(main, whole=asyncio.run):
+    os.kill(os.getpid(), signal.SIGINT)
+    code = whole(main)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return code
+
+asyncio.run = run
+"""
+
+
+def test_a_signal_just_behind_its_event_loop_leaves_no_redis(
+    run_demo: Begin, tmp_path: Path
+) -> None:
+    """A second signal may come whenever it likes: the first one's end is a whole one."""
+    (tmp_path / "sitecustomize.py").write_text(SIGNAL_BEFORE_AND_AFTER)
+    demo = run_demo(begin_demo, PYTHONPATH=str(tmp_path))
+
+    assert demo.process.popen.wait(20) == 0
+    assert demo.process.text() == ""
+    assert (demo.folder / "redis.log").exists()
     assert demo.leftovers() == []
 
 
@@ -130,8 +165,11 @@ async def test_a_session_lives_through_a_restart(run_demo: Begin) -> None:
 
 
 async def test_two_demos_keep_to_themselves(run_demo: Begin) -> None:
-    """A cookie of one demo opens nothing at another one, and ending one leaves the other alone."""
-    first, second = run_demo(), run_demo()
+    """A cookie of one demo opens nothing at another one, and ending one leaves the other alone.
+
+    One keeps its data so deep that its Redis has its socket elsewhere.
+    """
+    first, second = run_demo(data="x" * LONGEST_SOCKET_PATH), run_demo()
     async with UserAgent(first.url) as browser:
         await browser.navigate("/bff/login")
         await browser.submit(button="Alice Adams")

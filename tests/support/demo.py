@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bff.demo.addresses import Addresses, PortsTakenError
+from bff.sessions.embedded import EmbeddedRedis
 from tests.support.processes import Process, free_port, start, wait_for
 
 
@@ -46,16 +48,24 @@ class Demo:
         if self.process.popen.poll() is None:
             self.process.popen.kill()
             self.process.popen.wait()
-        for pid in self.leftovers():
-            os.kill(pid, signal.SIGKILL)
+        while left := self.leftovers():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
     def leftovers(self) -> list[int]:
-        """The processes that still work on its data."""
+        """The processes that still work on its data: Redis shows no more than its socket."""
+        socket = EmbeddedRedis(self.folder).url.removeprefix("unix://")
         listing = subprocess.run(
             ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True
         )
         lines = (line.split(None, 1) for line in listing.stdout.splitlines())
-        return [int(pid) for pid, *args in lines if args and str(self.data) in args[0]]
+        return [
+            int(pid)
+            for pid, *args in lines
+            if args and (str(self.data) in args[0] or socket in args[0])
+        ]
 
 
 def free_addresses() -> Addresses:
@@ -70,12 +80,12 @@ def free_addresses() -> Addresses:
             return addresses
 
 
-def begin_demo(data: Path, addresses: Addresses) -> Demo:
+def begin_demo(data: Path, addresses: Addresses, **env: str) -> Demo:
     """Start a demo whose data lie under `data`, without waiting for anything."""
-    data.mkdir(exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True)
     output = data / f"demo-{addresses.port}.log"
-    env = {"XDG_DATA_HOME": str(data), "COLUMNS": "80"}
     arguments = ["bff", "demo", "--port", str(addresses.port)]
+    env = {"XDG_DATA_HOME": str(data), "COLUMNS": "80", **env}
     return Demo(addresses, data, start(arguments, output, env))
 
 
