@@ -88,13 +88,13 @@ class EmbeddedRedis:
         with self._locked("start.lock"):
             self._users = (self._folder / "users.lock").open("ab")
             fcntl.flock(self._users, fcntl.LOCK_SH)
-            if not self._answers():
-                try:
+            try:
+                if not self._answers():
                     self._launch(server, given_up)
-                except NoRedisServerError:
-                    self._users.close()
-                    self._users = None
-                    raise
+            except NoRedisServerError:
+                self._users.close()
+                self._users = None
+                raise
 
     def stop(self) -> None:
         """Leave; stop the server if nobody else uses it."""
@@ -139,6 +139,8 @@ class EmbeddedRedis:
 
     def _answers(self) -> bool:
         try:
+            if self._socket.lstat().st_uid != os.getuid():  # it may lie in a folder of everybody's
+                raise NoRedisServerError(f"{self._socket} belongs to another user")
             return self._ask(b"PING\r\n").startswith(b"+PONG")
         except OSError:
             return False

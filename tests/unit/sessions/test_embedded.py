@@ -144,6 +144,20 @@ def test_a_socket_that_was_left_behind_is_no_server(folder: Path) -> None:
     server.stop()
 
 
+def test_a_socket_of_another_user_is_not_trusted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who puts a server where ours would be is given no session, and nothing is removed there."""
+    theirs, ours = EmbeddedRedis(folder), EmbeddedRedis(folder)
+    theirs.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+        with pytest.raises(NoRedisServerError, match=r"redis\.sock belongs to another user"):
+            ours.start()
+    assert answers(theirs)
+    theirs.stop()
+
+
 def test_a_long_path_has_a_short_socket(tmp_path: Path) -> None:
     """A socket's path has a limit; beyond it the socket is elsewhere, still one a folder."""
     deep = tmp_path / ("x" * LONGEST_SOCKET_PATH)
