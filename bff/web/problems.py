@@ -53,7 +53,7 @@ WORDS: dict[Code, Words] = {
     ),
     Code.LOGIN_FAILED: Words(
         "Signing in did not work",
-        "The sign-in could not be completed, and nothing was changed. Please try again. "
+        "It was cancelled, or it could not be completed; nothing was changed. Please try again. "
         "If it keeps failing, cookies may be blocked for this site.",
         *AGAIN,
     ),

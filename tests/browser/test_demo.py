@@ -81,6 +81,7 @@ async def test_signed_out_everywhere_is_seen_in_every_window(open_window: OpenWi
     for window in (first, second):
         await expect(window.part("signed-out-notice")).to_contain_text("You have been signed out")
         await expect(window.part("sign-in")).to_be_visible()
+        await expect(window.page.locator("#announcer")).to_be_empty()
         assert await window.page.evaluate("window.stayed") is True
         await window.call("me", 401)
 

@@ -156,7 +156,7 @@ async def test_what_the_operator_sees(place: Place) -> None:
 
 
 async def test_without_the_stronger_sign_in_nothing_changes(place: Place) -> None:
-    """A user who turns back at the provider has the session of before."""
+    """A user who turns back at the provider has the session of before, and is told so."""
     async with place.site.browser() as browser:
         await sign_in(browser)
         before = await session_id(browser)
@@ -164,4 +164,5 @@ async def test_without_the_stronger_sign_in_nothing_changes(place: Place) -> Non
         page = await browser.submit(button="cancel")
         assert page.path == "/bff/callback"
         assert page.status == 400
+        assert "It was cancelled" in page.content.text
         assert await session_id(browser) == before

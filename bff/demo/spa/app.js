@@ -99,6 +99,7 @@ function showSignedOut() {
   known = null;
   if (document.body.dataset.state === 'signed-out') return;
   setState('signed-out');
+  announce('');
   say(
     'Nobody is signed in',
     'Sign in to call the API as yourself',
