@@ -26,11 +26,11 @@ from bff.proxy.caller import Callers
 from bff.proxy.challenge import EXPIRED, bearer_error
 from bff.proxy.departure import Departure
 from bff.proxy.forms import Forms, Known, key_of
-from bff.proxy.headers import Headers, OwnCookies, request_headers, response_headers
+from bff.proxy.headers import Headers, OwnCookies, response_headers
 from bff.proxy.proof import UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route, target
-from bff.proxy.upstreams import Upstreams
+from bff.proxy.upstreams import Upstreams, no_answer
 from bff.proxy.wire import (
     BLANK,
     BLANK_ID,
@@ -39,7 +39,6 @@ from bff.proxy.wire import (
     RequestBodyError,
     RequestHead,
     UpstreamError,
-    UpstreamTimeoutError,
 )
 from bff.server import ENDLESS
 from bff.sessions.access import Access
@@ -64,8 +63,8 @@ class HttpProxy:
     ) -> None:
         self.admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
         self._live = live
-        self._callers = Callers(own_origin)
         self._own_cookies = OwnCookies(own_cookies)
+        self._callers = Callers(own_origin, self._own_cookies)
         self.upstreams = upstreams
         self.forms = Forms()
 
@@ -120,11 +119,7 @@ class HttpProxy:
             log.info("request.body_failed", route=route.name, detail=str(error))
             raise Problem(Code.BAD_REQUEST, "body_failed") from None
         except UpstreamError as error:
-            kind = type(error).__name__
-            log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
-            if isinstance(error, UpstreamTimeoutError):
-                raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
-            raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
+            raise no_answer(route, error) from None
         try:
             with_session = grant.session is not None
             await self._answer(route, response, scope, send, with_session=with_session)
@@ -198,14 +193,7 @@ class HttpProxy:
 
     def head(self, route: Route, authorization: bytes | None, scope: Scope) -> RequestHead:
         """Return the head for the upstream. Raises Problem for our own request."""
-        fields = request_headers(
-            scope["headers"],
-            self._callers.of(route, scope),
-            authorization=authorization,
-            own_cookies=self._own_cookies,
-            keep_cookies=route.cookies,
-            let=route.pass_request_headers,
-        )
+        fields = self._callers.fields(route, scope, authorization)
         path = target(route, scope["raw_path"], scope["query_string"])
         return RequestHead(scope["method"].encode("ascii"), path, fields)
 

@@ -42,6 +42,7 @@ from bff.proxy.wire import (
     RequestHead,
     UpstreamConnectTimeoutError,
     UpstreamError,
+    UpstreamTimeoutError,
     UpstreamUnavailableError,
     UpstreamUnreachableError,
 )
@@ -53,6 +54,15 @@ Answer = TypeVar("Answer")
 Call = Callable[[Address, float, float], Awaitable[Answer]]
 Clock = Callable[[], float]
 _NOTHING_SENT = (UpstreamUnreachableError, UpstreamConnectTimeoutError)
+
+
+def no_answer(route: Route, error: UpstreamError) -> Problem:
+    """Log why the upstream of a route gave no answer; return what its caller is told instead."""
+    kind = type(error).__name__
+    log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
+    if isinstance(error, UpstreamTimeoutError):
+        return Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow")
+    return Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed")
 
 
 class Upstreams:

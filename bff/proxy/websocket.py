@@ -61,7 +61,8 @@ class WebSocketProxy:
         self._live = live
         self._admission = Admission(access, own_origin=own_origin, allowed_origins=allowed_origins)
         self._own_cookies = OwnCookies(own_cookies)
-        self._opener = Opener(self._admission, upstreams, Callers(own_origin), self._own_cookies)
+        callers = Callers(own_origin, self._own_cookies)
+        self._opener = Opener(self._admission, upstreams, callers)
         self._max_message = max_message
         self._silence = silence
         self._relays: set[Relay] = set()

@@ -13,42 +13,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-import structlog
 from starlette.types import Receive, Scope
 
 from bff.errors import Code, Problem, ProviderUnavailableError
 from bff.proxy.admission import Admission, Grant
 from bff.proxy.caller import Callers
 from bff.proxy.challenge import EXPIRED, bearer_error
-from bff.proxy.headers import OwnCookies, request_headers
 from bff.proxy.proof import DPOP, UpstreamProof
 from bff.proxy.route import Route, target
 from bff.proxy.upstream import CONNECT_TIMEOUT
-from bff.proxy.upstreams import Upstreams
+from bff.proxy.upstreams import Upstreams, no_answer
 from bff.proxy.websocket_client import RefusedError, UpstreamSocket, connect
 from bff.proxy.websocket_handshake import read_offer
-from bff.proxy.wire import Address, UpstreamError, UpstreamTimeoutError
+from bff.proxy.wire import Address, UpstreamError
 from bff.websocket_server import TUNNEL
 
 _UNAUTHORIZED = 401
-
-log = structlog.get_logger("bff.proxy")
 
 
 class Opener:
     """Shakes hands with upstreams."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        upstreams: Upstreams,
-        callers: Callers,
-        own_cookies: OwnCookies,
-    ) -> None:
+    def __init__(self, admission: Admission, upstreams: Upstreams, callers: Callers) -> None:
         self._admission = admission
         self._upstreams = upstreams
         self._callers = callers
-        self._own_cookies = own_cookies
 
     async def open(
         self, route: Route, grant: Grant, scope: Scope, receive: Receive
@@ -115,14 +104,7 @@ class Opener:
             offer = read_offer(scope["headers"], extensions=TUNNEL in scope["extensions"])
         except ValueError:
             raise Problem(Code.BAD_REQUEST, "malformed_subprotocol") from None
-        fields = request_headers(
-            scope["headers"],
-            self._callers.of(route, scope),
-            authorization=grant.authorization,
-            own_cookies=self._own_cookies,
-            keep_cookies=route.cookies,
-            let=route.pass_request_headers,
-        )
+        fields = self._callers.fields(route, scope, grant.authorization)
         path = target(route, scope["raw_path"], scope["query_string"])
 
         def call(address: Address, left: float, connecting: float) -> Awaitable[UpstreamSocket]:
@@ -142,11 +124,7 @@ class Opener:
             await asyncio.wait((opening, gone), return_when=asyncio.FIRST_COMPLETED)
             return await opening if opening.done() else None
         except UpstreamError as error:
-            kind = type(error).__name__
-            log.warning("upstream.failed", route=route.name, kind=kind, detail=str(error))
-            if isinstance(error, UpstreamTimeoutError):
-                raise Problem(Code.UPSTREAM_TIMEOUT, "upstream_slow") from None
-            raise Problem(Code.UPSTREAM_UNAVAILABLE, "upstream_failed") from None
+            raise no_answer(route, error) from None
         finally:
             opening.cancel()
             gone.cancel()
