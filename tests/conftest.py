@@ -1,18 +1,20 @@
-"""What tests of the whole service share: real Redis, dev provider, demo API, `bff serve`."""
+"""What tests share: real Redis, providers, demo API, `bff serve`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-import redis
+from redis import Redis as Client
 
+from bff.sessions.redis import Redis, connect
 from tests.support import processes
 from tests.support.prerequisites import pytest_terminal_summary, pytest_testnodedown
 from tests.support.processes import Cast, DevProvider, Service
+from tests.support.scripted_provider import ScriptedProvider, scripted_provider
 from tests.support.side_by_side import (
     pytest_xdist_auto_num_workers,
     pytest_xdist_make_scheduler,
@@ -59,9 +61,24 @@ def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def redis_url(redis_process: str) -> str:
     """The URL of an empty Redis."""
-    with redis.Redis.from_url(redis_process) as client:
+    with Client.from_url(redis_process) as client:
         client.flushall()
     return redis_process
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """Our connection to an empty Redis."""
+    redis = connect(redis_url)
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedProvider]:
+    """A provider on a real socket that says what a test wants."""
+    async with scripted_provider() as provider:
+        yield provider
 
 
 @pytest.fixture

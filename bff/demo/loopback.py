@@ -7,8 +7,9 @@ request whose `Host` is no loopback name is refused, and so is every peer that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -17,6 +18,14 @@ from starlette.responses import PlainTextResponse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+# What uvicorn is told of a server of the demo's own.
+SERVER_OPTIONS: Mapping[str, Any] = {
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "ws": "websockets-sansio",
+    "timeout_graceful_shutdown": 2,
+}
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 

@@ -25,6 +25,7 @@ from bff.app import create_app
 from bff.demo import terminal
 from bff.demo.addresses import Addresses, PortsTakenError
 from bff.demo.api import create_api
+from bff.demo.loopback import SERVER_OPTIONS
 from bff.demo.one_host import OneHost
 from bff.demo.provider import Client, ProviderConfig, create_provider
 from bff.proxy.route_config import parse_routes
@@ -41,7 +42,6 @@ from bff.settings import Settings
 CLIENT_ID = "demo-spa-bff"
 SPA = Path(__file__).parent / "spa"
 START_SECONDS = 20.0
-GRACE_SECONDS = 2
 
 
 class _Server(uvicorn.Server):
@@ -181,16 +181,9 @@ def _apps(addresses: Addresses, redis_url: str, secret: str, folder: Path) -> tu
 
 
 def _options() -> tuple[dict[str, Any], ...]:
-    grace = {"timeout_graceful_shutdown": GRACE_SECONDS}
-    plain = {
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,
-        "ws": "websockets-sansio",
-        **grace,
-    }
-    return {**server_options(), **grace}, plain, plain
+    plain = {**SERVER_OPTIONS, "log_config": None}
+    grace = SERVER_OPTIONS["timeout_graceful_shutdown"]
+    return {**server_options(), "timeout_graceful_shutdown": grace}, plain, plain
 
 
 def _service(addresses: Addresses, redis_url: str, secret: str) -> ASGIApp:

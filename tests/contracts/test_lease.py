@@ -15,15 +15,8 @@ from bff.sessions.refresh import Refresher
 from tests.support.clock import Clock
 from tests.support.our_side import provider_of
 from tests.support.redis_forms import Form
-from tests.support.scripted_provider import Answer, Asked, ScriptedProvider, scripted_provider
+from tests.support.scripted_provider import Answer, Asked, ScriptedProvider
 from tests.support.store_worker import Worker, keys_of, worker
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[ScriptedProvider]:
-    """A provider on a real socket."""
-    async with scripted_provider() as provider:
-        yield provider
 
 
 @pytest.fixture

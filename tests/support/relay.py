@@ -39,10 +39,10 @@ class Relay:
         self._connections.add(task)
         onward: asyncio.StreamWriter | None = None
         try:
-            back, onward = await asyncio.open_connection("127.0.0.1", self._target)
+            back, onward = await self.reach()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, onward, None))
-                group.create_task(self._pump(back, writer, self.received))
+                group.create_task(self.pump(reader, onward, bytearray()))
+                group.create_task(self.pump(back, writer, self.received))
         except (OSError, asyncio.CancelledError, ExceptionGroup):
             pass
         finally:
@@ -53,12 +53,16 @@ class Relay:
                     with suppress(OSError, asyncio.CancelledError):
                         await end.wait_closed()
 
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, record: bytearray | None
+    async def reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the server."""
+        return await asyncio.open_connection("127.0.0.1", self._target)
+
+    async def pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, record: bytearray
     ) -> None:
+        """Pass everything on, and its end."""
         while piece := await source.read(65_536):
-            if record is not None:
-                record += piece
+            record += piece
             sink.write(piece)
             await sink.drain()
         if sink.can_write_eof():

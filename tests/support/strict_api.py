@@ -10,37 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
+
+from tests.support.threaded_server import QuietHandler, ThreadedServer, serving
 
 STRONG = "urn:demo:acr:strong"
 RECENT = 3
 
 
-class StrictApi(ThreadingHTTPServer):
+class StrictApi(ThreadedServer):
     """The upstream. `seen` are path and token claims of every request."""
 
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 512
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.stale: set[str] = set()
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.server_port}"
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     server: StrictApi
 
     def handle(self) -> None:
@@ -66,9 +56,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = answer  # noqa: N815 - the library's names
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        del format, args
-
 
 def _claims(authorization: str) -> dict[str, Any]:
     part = authorization.removeprefix("Bearer ").split(".")[1]
@@ -86,15 +73,6 @@ def _wanted(path: str, claims: dict[str, Any]) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def strict_api() -> Iterator[StrictApi]:
+def strict_api() -> AbstractContextManager[StrictApi]:
     """Run the upstream."""
-    server = StrictApi()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return serving(StrictApi())

@@ -11,8 +11,8 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.support.threaded_server import QuietHandler, ThreadedServer, serving
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 CLOSE = 8  # section 5.2
@@ -32,24 +32,20 @@ class Received:
         return [value for known, value in self.fields if known.lower() == name.lower()]
 
 
-class TalkingUpstream(ThreadingHTTPServer):
+class TalkingUpstream(ThreadedServer):
     """`/.../events` says one event, and another once `go_on` is set; `/.../ws` echoes frames.
 
     `body_began` is set when the first byte of a request's body is here.
     """
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.requests: list[Received] = []
         self.go_on = threading.Event()
         self.body_began = threading.Event()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     server: TalkingUpstream
 
     def answer(self) -> None:
@@ -117,20 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815 - the library's names
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        del format, args
-
 
 @contextlib.contextmanager
 def talking_upstream() -> Iterator[TalkingUpstream]:
     """Run one."""
-    server = TalkingUpstream()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.go_on.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(TalkingUpstream()) as server:
+        try:
+            yield server
+        finally:
+            server.go_on.set()

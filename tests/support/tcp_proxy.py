@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from tests.support.relay import Relay
 
 
-class TcpProxy:
-    """Passes everything on from `port` to `target` of this machine, unless it is cut."""
+class TcpProxy(Relay):
+    """Passes everything on from `port` to a port of this machine, unless it is cut."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
         self._whole = asyncio.Event()
         self._whole.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
 
     def cut(self) -> None:
         """Let nothing pass from now on, neither way; new connections hear nothing."""
@@ -29,41 +28,15 @@ class TcpProxy:
         """Let everything pass again."""
         self._whole.set()
 
-    async def start(self) -> None:
-        """Begin to listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+    async def reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the server, once the cable is whole."""
+        await self._whole.wait()
+        return await super().reach()
 
-    async def stop(self) -> None:
-        """Close every connection."""
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        onward: asyncio.StreamWriter | None = None
-        try:
-            await self._whole.wait()
-            back, onward = await asyncio.open_connection("127.0.0.1", self._target)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, onward))
-                group.create_task(self._pass(back, writer))
-        except (OSError, asyncio.CancelledError, ExceptionGroup):
-            pass
-        finally:
-            self._tasks.discard(task)
-            for end in (writer, onward):
-                if end is not None:
-                    end.close()
-                    with suppress(OSError, asyncio.CancelledError):
-                        await end.wait_closed()
-
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, record: bytearray
+    ) -> None:
+        """Pass everything on while the cable is whole."""
         while piece := await source.read(65_536):
             await self._whole.wait()
             sink.write(piece)

@@ -5,30 +5,21 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from contextlib import AbstractContextManager
+
+from tests.support.threaded_server import QuietHandler, ThreadedServer, serving
 
 
-class UpstreamServer(ThreadingHTTPServer):
+class UpstreamServer(ThreadedServer):
     """Answers 200 to everything; `/slow` after a second. `requests` are first lines and fields."""
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.slow_began = threading.Event()
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.server_port}"
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     server: UpstreamServer
 
     def answer(self) -> None:
@@ -51,19 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815 - the library's names
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        del format, args
 
-
-@contextlib.contextmanager
-def upstream_server() -> Iterator[UpstreamServer]:
+def upstream_server() -> AbstractContextManager[UpstreamServer]:
     """Run an upstream."""
-    server = UpstreamServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return serving(UpstreamServer())

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 import uvicorn
 
 from bff.demo.api import create_api
+from bff.demo.loopback import SERVER_OPTIONS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,11 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
         host="127.0.0.1",
         port=given.port,
         log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="websockets-sansio",
-        timeout_graceful_shutdown=2,
+        **SERVER_OPTIONS,
     )
 
 

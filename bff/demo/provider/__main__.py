@@ -6,6 +6,7 @@ from argparse import ArgumentParser, BooleanOptionalAction
 
 import uvicorn
 
+from bff.demo.loopback import SERVER_OPTIONS
 from bff.demo.provider import Client, Lifetimes, ProviderConfig, create_provider
 
 
@@ -55,10 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         host="127.0.0.1",
         port=given.port,
         log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=2,
+        **SERVER_OPTIONS,
     )
 
 

@@ -12,14 +12,7 @@ from bff.oidc.provider import Provider
 from tests.support.clock import Clock
 from tests.support.jose import ec
 from tests.support.our_side import MakeProvider, provider_of
-from tests.support.scripted_provider import ScriptedProvider, scripted_provider
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[ScriptedProvider]:
-    """A provider on a real socket."""
-    async with scripted_provider() as provider:
-        yield provider
+from tests.support.scripted_provider import ScriptedProvider
 
 
 @pytest.fixture

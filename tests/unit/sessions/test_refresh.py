@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +28,7 @@ from tests.support.scripted_provider import Answer, Asked, ScriptedProvider
 from tests.support.sessions import a_session
 from tests.support.stopwatch import Stopwatch
 
-from .conftest import make_store
+from .conftest import MakeWorker, Worker, make_store
 
 LIFE = 300
 USED = "session.refreshed"
@@ -39,50 +38,6 @@ USED = "session.refreshed"
 def clock() -> Clock:
     """The clock of stores and refreshers, which starts at the real time, as tokens do."""
     return Clock(float(int(time.time())))
-
-
-class Worker:
-    """What one worker process has."""
-
-    def __init__(self, provider: Provider, redis: Redis, clock: Clock) -> None:
-        self.store = make_store(redis, clock)
-        self.signals = Signals(redis)
-        self.live = LiveSessions(self.store, self.signals)
-        self.refresher = Refresher(provider, self.store, redis, self.live, clock)
-
-    async def __aenter__(self) -> Worker:
-        self.signals.start()
-        self.live.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.refresher.aclose()
-        await self.live.aclose()
-        await self.signals.aclose()
-
-
-MakeWorker = Callable[[], Awaitable[Worker]]
-
-
-@pytest.fixture
-async def make_worker(
-    provider: Provider, redis_url: str, clock: Clock
-) -> AsyncIterator[MakeWorker]:
-    """A function that starts another worker, with its own connections to Redis."""
-    async with AsyncExitStack() as stack:
-
-        async def make() -> Worker:
-            redis = connect(redis_url)
-            stack.push_async_callback(redis.aclose)
-            return await stack.enter_async_context(Worker(provider, redis, clock))
-
-        yield make
-
-
-@pytest.fixture
-async def worker(make_worker: MakeWorker) -> Worker:
-    """One worker."""
-    return await make_worker()
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -13,22 +11,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.errors import Code, Problem, ProviderUnavailableError
-from bff.oidc.provider import Provider
 from bff.oidc.token_target import TokenTarget
 from bff.sessions import names
-from bff.sessions.live import LiveSessions
-from bff.sessions.redis import Redis, connect
-from bff.sessions.refresh import SESSION_PAUSE, Refresher
+from bff.sessions.redis import Redis
+from bff.sessions.refresh import SESSION_PAUSE
 from bff.sessions.session import Session
-from bff.sessions.signals import Signals
 from bff.sessions.store import EndReason
-from bff.sessions.upstream_tokens import UpstreamTokens
 from tests.support.clock import Clock
 from tests.support.jose import sign
 from tests.support.scripted_provider import Answer, Asked, ScriptedProvider
 from tests.support.sessions import a_session
 
-from .conftest import make_store
+from .conftest import MakeWorker, Worker
 
 LIFE = 300
 ORDERS = TokenTarget(resource="https://orders.example")
@@ -43,68 +37,24 @@ def clock() -> Clock:
     return Clock(float(int(time.time())))
 
 
-class Worker:
-    """What one worker process has."""
-
-    def __init__(self, provider: Provider, redis: Redis, clock: Clock) -> None:
-        self.store = make_store(redis, clock)
-        self.signals = Signals(redis)
-        self.live = LiveSessions(self.store, self.signals)
-        self.refresher = Refresher(provider, self.store, redis, self.live, clock)
-        self.tokens = UpstreamTokens(provider, self.store, self.refresher, clock)
-
-    async def get(self, session: Session, target: TokenTarget, **options: Any) -> str | None:
-        """Return the token's text."""
-        found = await self.tokens.fresh(session, target, **options)
-        return None if found is None else found.upstream_tokens[target.name].access_token
-
-    async def now(self, session: Session) -> Session:
-        """Return the session as Redis has it."""
-        found = await self.store.reload(session.key)
-        assert found is not None
-        return found
-
-    async def __aenter__(self) -> Worker:
-        self.signals.start()
-        self.live.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.tokens.aclose()
-        await self.refresher.aclose()
-        await self.live.aclose()
-        await self.signals.aclose()
-
-
-MakeWorker = Callable[[], Awaitable[Worker]]
-
-
-@pytest.fixture
-async def make_worker(
-    provider: Provider, redis_url: str, clock: Clock
-) -> AsyncIterator[MakeWorker]:
-    """A function that starts another worker, with its own connections to Redis."""
-    async with AsyncExitStack() as stack:
-
-        async def make() -> Worker:
-            redis = connect(redis_url)
-            stack.push_async_callback(redis.aclose)
-            return await stack.enter_async_context(Worker(provider, redis, clock))
-
-        yield make
-
-
-@pytest.fixture
-async def worker(make_worker: MakeWorker) -> Worker:
-    """One worker."""
-    return await make_worker()
-
-
 @pytest.fixture
 async def session(worker: Worker, scripted: ScriptedProvider, clock: Clock) -> Session:
     """A session in Redis with a living access token."""
     found = a_session(now=clock.now, iss=scripted.issuer, expires_at=clock.now + LIFE)
     await worker.store.create(found, issued_at=clock.now, started_at=0)
+    return found
+
+
+async def get(worker: Worker, session: Session, target: TokenTarget, **options: Any) -> str | None:
+    """Return the token's text."""
+    found = await worker.tokens.fresh(session, target, **options)
+    return None if found is None else found.upstream_tokens[target.name].access_token
+
+
+async def now(worker: Worker, session: Session) -> Session:
+    """Return the session as Redis has it."""
+    found = await worker.store.reload(session.key)
+    assert found is not None
     return found
 
 
@@ -150,11 +100,11 @@ async def test_a_token_for_a_resource_is_got_once_and_kept(
     worker: Worker, session: Session, strict: Strict
 ) -> None:
     """It is in the record, beside the rotated refresh token; the session's own token stays."""
-    assert await worker.get(session, ORDERS) == "https://orders.example#1"
-    kept = await worker.now(session)
+    assert await get(worker, session, ORDERS) == "https://orders.example#1"
+    kept = await now(worker, session)
     assert kept.tokens == replace(session.tokens, refresh_token="refresh-1-rotated")
-    assert await worker.get(kept, ORDERS) == "https://orders.example#1"
-    assert await worker.get(session, ORDERS) == "https://orders.example#1", "known by the record"
+    assert await get(worker, kept, ORDERS) == "https://orders.example#1"
+    assert await get(worker, session, ORDERS) == "https://orders.example#1", "known by the record"
     assert len(strict.forms) == 1
 
 
@@ -162,11 +112,11 @@ async def test_an_exchanged_token_is_got_once_and_kept(
     worker: Worker, session: Session, strict: Strict
 ) -> None:
     """The session's access token goes out, and the refresh token stays as it is."""
-    assert await worker.get(session, BILLS) == "bills#1"
-    kept = await worker.now(session)
+    assert await get(worker, session, BILLS) == "bills#1"
+    kept = await now(worker, session)
     assert kept.tokens == session.tokens
     assert kept.upstream_tokens[BILLS.name].scope == {"bills:read"}
-    assert await worker.get(kept, BILLS) == "bills#1"
+    assert await get(worker, kept, BILLS) == "bills#1"
     (form,) = strict.forms
     assert (form["subject_token"], form["audience"]) == (session.tokens.access_token, "bills")
 
@@ -182,14 +132,14 @@ async def test_two_hundred_requests_on_three_workers(
         asking = workers[number % 3]
         fresh = await asking.refresher.fresh(session)
         assert fresh is not None
-        return await asking.get(fresh, (ORDERS, STOCK, BILLS)[number // 3 % 3])
+        return await get(asking, fresh, (ORDERS, STOCK, BILLS)[number // 3 % 3])
 
     found = await asyncio.gather(*(ask(number) for number in range(200)))
     assert len(set(found)) == 3
     refreshes = [form["refresh_token"] for form in strict.forms if "refresh_token" in form]
     assert len(strict.forms) == 4
     assert len(refreshes) == len(set(refreshes)) == 3
-    kept = await worker.now(session)
+    kept = await now(worker, session)
     assert {one.access_token for one in kept.upstream_tokens.values()} == set(found)
     assert kept.tokens.refresh_token not in refreshes
 
@@ -198,31 +148,31 @@ async def test_it_is_renewed_when_it_is_due(
     worker: Worker, session: Session, strict: Strict, clock: Clock
 ) -> None:
     """Each by its own clock, before it ends."""
-    await worker.get(session, ORDERS)
+    await get(worker, session, ORDERS)
     clock.advance(LIFE - 50)
-    kept = await worker.now(session)
-    assert await worker.get(kept, ORDERS) == "https://orders.example#2"
+    kept = await now(worker, session)
+    assert await get(worker, kept, ORDERS) == "https://orders.example#2"
 
 
 async def test_an_upstream_that_refuses_it_gets_another(
     worker: Worker, session: Session, strict: Strict
 ) -> None:
     """After a 401 for the token a new one is asked for, whatever its time."""
-    await worker.get(session, ORDERS)
-    kept = await worker.now(session)
-    assert await worker.get(kept, ORDERS, force=True) == "https://orders.example#2"
+    await get(worker, session, ORDERS)
+    kept = await now(worker, session)
+    assert await get(worker, kept, ORDERS, force=True) == "https://orders.example#2"
 
 
 async def test_a_refresh_of_the_session_drops_what_was_exchanged(
     worker: Worker, session: Session, strict: Strict
 ) -> None:
     """The next request has it exchanged anew, for the new token; a resource's token stays."""
-    await worker.get(session, BILLS)
-    await worker.get(session, ORDERS)
-    fresh = await worker.refresher.fresh(await worker.now(session), force=True)
+    await get(worker, session, BILLS)
+    await get(worker, session, ORDERS)
+    fresh = await worker.refresher.fresh(await now(worker, session), force=True)
     assert fresh is not None
     assert set(fresh.upstream_tokens) == {ORDERS.name}
-    assert await worker.get(fresh, BILLS) == "bills#4"
+    assert await get(worker, fresh, BILLS) == "bills#4"
     assert strict.forms[-1]["subject_token"] == fresh.tokens.access_token
 
 
@@ -233,7 +183,7 @@ async def test_a_refresh_waits_for_a_resource_and_is_not_taken_for_done(
     clock.advance(LIFE + 5)
     strict.pause = 0.3
     other = await make_worker()
-    first = asyncio.create_task(worker.get(session, ORDERS))
+    first = asyncio.create_task(get(worker, session, ORDERS))
     while not strict.forms:
         await asyncio.sleep(0.01)
     fresh = await other.refresher.fresh(session)
@@ -248,11 +198,11 @@ async def test_it_is_gone_with_the_session(
     worker: Worker, session: Session, strict: Strict, redis: Redis, target: TokenTarget
 ) -> None:
     """Nothing of it is left in Redis, and nobody gets it any more."""
-    await worker.get(session, target)
+    await get(worker, session, target)
     await worker.store.end(session.key, EndReason.LOGOUT)
     left = [key async for key in redis.scan("*") if session.key in key]
     assert left == [names.tombstone(session.key)]
-    assert await worker.get(session, target) is None
+    assert await get(worker, session, target) is None
 
 
 @pytest.mark.parametrize("target", [ORDERS, BILLS], ids=["resource", "exchange"])
@@ -261,7 +211,7 @@ async def test_a_session_that_ends_meanwhile_stays_ended(
 ) -> None:
     """The token that comes too late is kept nowhere."""
     strict.pause = 0.2
-    asking = asyncio.create_task(worker.get(session, target))
+    asking = asyncio.create_task(get(worker, session, target))
     while not strict.forms:
         await asyncio.sleep(0.01)
     await worker.store.end(session.key, EndReason.LOGOUT)
@@ -282,20 +232,20 @@ async def test_a_target_that_is_refused_is_502(
     """The log says why, the session stays, and the provider is asked again after a pause."""
     strict.refusal = Answer(400, {"error": error})
     with capture_logs() as logs, pytest.raises(Problem) as caught:
-        await worker.get(session, target)
+        await get(worker, session, target)
     assert (caught.value.code, caught.value.reason) == (
         Code.UPSTREAM_UNAVAILABLE,
         f"no_token_{error}",
     )
     refused = [line for line in logs if line["event"] == "upstream_token.refused"]
     assert [line["reason"] for line in refused] == [error]
-    assert await worker.now(session) == session
+    assert await now(worker, session) == session
     with pytest.raises(Problem):
-        await worker.get(session, target)
+        await get(worker, session, target)
     assert len(strict.forms) == 1
     strict.refusal = None
     clock.advance(SESSION_PAUSE + 31)
-    assert await worker.get(session, target) is not None
+    assert await get(worker, session, target) is not None
 
 
 async def test_only_a_dead_refresh_token_ends_the_session(
@@ -304,9 +254,9 @@ async def test_only_a_dead_refresh_token_ends_the_session(
     """`invalid_grant` to a refresh does; to an exchange it says nothing of the session."""
     strict.refusal = Answer(400, {"error": "invalid_grant"})
     with pytest.raises(Problem, match="no_token_invalid_grant"):
-        await worker.get(session, BILLS)
-    assert await worker.now(session) == session
-    assert await worker.get(session, ORDERS) is None
+        await get(worker, session, BILLS)
+    assert await now(worker, session) == session
+    assert await get(worker, session, ORDERS) is None
     assert await worker.store.why_ended(session.key) == EndReason.REVOKED
 
 
@@ -317,7 +267,7 @@ async def test_an_answer_about_another_user_ends_the_session(
     now = time.time()
     claims = {"iss": scripted.issuer, "aud": "my-spa", "iat": now, "exp": now + 300}
     strict.members = {"id_token": sign({**claims, "sub": "mallory"}, kid="one")}
-    assert await worker.get(session, ORDERS) is None
+    assert await get(worker, session, ORDERS) is None
     assert await worker.store.why_ended(session.key) == EndReason.WRONG_USER
 
 
@@ -326,30 +276,30 @@ async def test_a_living_token_serves_while_the_provider_fails(
     worker: Worker, session: Session, strict: Strict, clock: Clock, target: TokenTarget
 ) -> None:
     """Due or not; without one it is 503, and the session stays."""
-    token = await worker.get(session, target)
+    token = await get(worker, session, target)
     strict.refusal = Answer(503)
     clock.advance(LIFE - 20)
-    kept = await worker.now(session)
-    assert await worker.get(kept, target) == token
+    kept = await now(worker, session)
+    assert await get(worker, kept, target) == token
     clock.advance(25)
     asked = len(strict.forms)
     with pytest.raises(ProviderUnavailableError):
-        await worker.get(kept, target)
+        await get(worker, kept, target)
     assert len(strict.forms) <= asked + 1
-    assert await worker.now(session) == kept
+    assert await now(worker, session) == kept
 
 
 async def test_nobody_waits_long_for_the_next_one(
     worker: Worker, session: Session, strict: Strict, clock: Clock
 ) -> None:
     """With a living token a request goes on after a moment, and the next one is kept anyway."""
-    await worker.get(session, ORDERS)
+    await get(worker, session, ORDERS)
     clock.advance(LIFE - 20)
     strict.pause = 1.6
-    kept = await worker.now(session)
-    assert await worker.get(kept, ORDERS) == "https://orders.example#1"
+    kept = await now(worker, session)
+    assert await get(worker, kept, ORDERS) == "https://orders.example#1"
     await worker.tokens.aclose()
-    assert await worker.get(await worker.now(session), ORDERS) == "https://orders.example#2"
+    assert await get(worker, await now(worker, session), ORDERS) == "https://orders.example#2"
 
 
 async def test_without_a_refresh_token_there_is_none_for_a_resource(
@@ -361,9 +311,9 @@ async def test_without_a_refresh_token_there_is_none_for_a_resource(
     )
     await worker.store.create(bare, issued_at=clock.now, started_at=0)
     with pytest.raises(Problem, match="no_token_no_refresh_token"):
-        await worker.get(bare, ORDERS)
+        await get(worker, bare, ORDERS)
     assert strict.forms == []
-    assert await worker.get(bare, BILLS) == "bills#1"
+    assert await get(worker, bare, BILLS) == "bills#1"
 
 
 async def test_the_scope_is_that_of_the_answer(

@@ -7,16 +7,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from bff.sessions.redis import Redis, connect
 from tests.unit.web.asking import KEY, PROXY, Ask, Sessions, application
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """Our connection to an empty Redis."""
-    redis = connect(redis_url)
-    yield redis
-    await redis.aclose()
 
 
 @pytest.fixture
