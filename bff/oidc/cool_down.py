@@ -1,4 +1,4 @@
-"""How often the provider's keys may be fetched out of turn: at once, but never in a stream.
+"""How often the provider's documents may be fetched out of turn: at once, but never in a stream.
 
 A token that no key explains asks for a fetch, and strangers can send such. A burst of two lets the
 first one through right after a regular fetch, and a second rotation right after the first.
@@ -30,3 +30,11 @@ class Refetches:
             return False
         self.level -= 1
         return True
+
+
+class Allowance:
+    """What one kind of asker may have fetched out of turn; each document is counted by itself."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.keys = Refetches(clock, filled_at=clock())
+        self.discovery = Refetches(clock, filled_at=clock())

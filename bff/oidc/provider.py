@@ -1,16 +1,12 @@
-"""The provider: its metadata and keys, kept fresh, served stale rather than not at all.
+"""The provider: how we are registered there, how we prove ourselves, and which tokens are its own.
 
-Discovery is tried at start and, with growing pauses, until it succeeds; then again every ten
-minutes, keys with it. A request that comes before the first success makes one attempt of its own.
-A signature that no key explains fetches the keys anew, at most twice at once and then every ten
-seconds, so that strangers cannot make us hammer the provider, and a rotation is still seen at once.
-Tokens that anybody can bring and those that we fetched are counted apart: a stream of the former
-must not keep the latter from being believed after a rotation.
+What it publishes is kept by `documents`. Tokens that anybody can bring and those that we fetched
+may ask for newer keys on accounts of their own: a stream of the former must not keep the latter
+from being believed after a rotation.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,34 +17,22 @@ from bff.errors import ProviderUnavailableError
 from bff.issuers import ANY_TENANT, issuer_named
 from bff.oidc.client_auth import PLAIN_METHODS, assertion, choose_method, raw_basic
 from bff.oidc.client_keys import ClientKeys, SigningKey, load_keys
-from bff.oidc.cool_down import Refetches
+from bff.oidc.cool_down import Allowance
 from bff.oidc.decryption import decrypt, is_encrypted
+from bff.oidc.documents import Documents
 from bff.oidc.dpop import Nonces
 from bff.oidc.http import ProviderClient
-from bff.oidc.json import BadJsonError, parse_object
 from bff.oidc.keys import (
     BadTokenError,
     UnknownKeyError,
     VerificationKey,
     Verified,
     client_secret_key,
-    import_keys,
     verify,
 )
-from bff.oidc.metadata import (
-    BadMetadataError,
-    Metadata,
-    discovery_url,
-    fixed_metadata,
-    judge_metadata,
-)
+from bff.oidc.metadata import Metadata, fixed_metadata, judge_metadata
 from bff.oidc.mtls import SELF_SIGNED
 from bff.oidc.registration import Registration
-
-FRESH_FOR = 600.0
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
-ATTEMPT_EVERY = 1.0
 
 log = structlog.get_logger("bff.provider")
 
@@ -95,17 +79,12 @@ class Provider:
                 )
             if registration.policy.alg == "HS256":
                 self._static_keys = [client_secret_key(registration.client_secret)]
-        self._clock = clock
-        self._metadata: Metadata | None = None
         plain = registration.oauth2_without_id_token
+        fixed = None
         if plain is not None:
-            self._metadata = fixed_metadata(self.issuer, plain, registration.end_session_endpoint)
-        self._keys: list[VerificationKey] | None = None
-        self._attempted_at = self._keys_attempted_at = float("-inf")
-        self._fetching = asyncio.Lock()
-        self._for_ours = Refetches(clock, filled_at=clock())
-        self._for_strangers = Refetches(clock, filled_at=clock())
-        self._keeper: asyncio.Task[None] | None = None
+            fixed = fixed_metadata(self.issuer, plain, registration.end_session_endpoint)
+        self._documents = Documents(self.issuer, self.client, self.judged, clock, fixed)
+        self._for_ours, self._for_strangers = Allowance(clock), Allowance(clock)
 
     def named_by(self, iss: object) -> str | None:
         """Return the true issuer that `iss` names, where it is this provider."""
@@ -124,12 +103,12 @@ class Provider:
     @property
     def known(self) -> bool:
         """Whether discovery has succeeded, so that a login can begin."""
-        return self._metadata is not None
+        return self._documents.loaded is not None
 
     @property
     def loaded(self) -> Metadata | None:
         """The metadata if it is there, without asking anybody."""
-        return self._metadata
+        return self._documents.loaded
 
     def client_auth_method(self, metadata: Metadata) -> str:
         """Return how we authenticate at this provider's endpoints."""
@@ -165,25 +144,16 @@ class Provider:
             advice = "nothing that is signed says who signed in: prefer OpenID Connect"
             log.warning("provider.without_id_token", issuer=self.issuer, advice=advice)
             return
-        self._keeper = asyncio.create_task(self._keep_fresh(), name="provider")
+        self._documents.start()
 
     async def aclose(self) -> None:
         """Stop, and close every connection."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._documents.aclose()
         await self.client.aclose()
 
     async def metadata(self) -> Metadata:
         """Return the metadata, fetching it where discovery has not succeeded yet."""
-        if self._metadata is None:
-            async with self._fetching:
-                if self._metadata is None:
-                    if self._clock() - self._attempted_at < ATTEMPT_EVERY:
-                        raise ProviderUnavailableError("discovery_failed")
-                    await self._discover()
-        assert self._metadata is not None
-        return self._metadata
+        return await self._documents.metadata()
 
     async def verified(self, token: str, *, plain: bool = False, brought: bool = False) -> Verified:
         """Return a token of this provider's, opened, its signature checked. Raises BadTokenError.
@@ -201,95 +171,13 @@ class Provider:
         alg = self.registration.policy.alg
         if self._static_keys:
             return verify(token, alg, self._static_keys)
-        keys = await self._current_keys()
-        try:
-            return verify(token, alg, keys)
-        except UnknownKeyError as unknown:
-            newer = await self._newer_keys(keys, self._for_strangers if brought else self._for_ours)
-            if newer is None:
-                raise unknown from None
-            return verify(token, alg, newer)
-
-    async def _keep_fresh(self) -> None:
-        pause = FIRST_PAUSE
-        while True:
+        documents = self._documents
+        keys = await documents.keys()
+        allowed = self._for_strangers if brought else self._for_ours
+        for ask in (documents.newer_keys, documents.moved_keys):
             try:
-                async with self._fetching:
-                    await self._discover()
-                    await self._fetch_keys()
-                pause = FRESH_FOR
-            except ProviderUnavailableError:
-                pause = min(pause * 2, LONGEST_PAUSE) if pause < FRESH_FOR else FIRST_PAUSE
-            except Exception:  # a fault of ours must not end the watch
-                log.exception("provider.keeper_crashed", issuer=self.issuer)
-                pause = min(pause * 2, LONGEST_PAUSE) if pause < FRESH_FOR else FIRST_PAUSE
-            await asyncio.sleep(pause)
-
-    async def _discover(self) -> None:
-        try:
-            document = await self._fetch(discovery_url(self.issuer))
-            metadata = self.judged(document)
-        except ProviderUnavailableError as error:
-            log.warning("provider.discovery_failed", issuer=self.issuer, reason=error.reason)
-            raise
-        except BadMetadataError as error:
-            log.error("provider.discovery_refused", issuer=self.issuer, reason=error.reason)  # noqa: TRY400 - a finding, not a crash
-            raise ProviderUnavailableError(error.reason) from None
-        finally:  # so that all who waited for a slow attempt do not make one each
-            self._attempted_at = self._clock()
-        if self._metadata is None:
-            log.info("provider.discovered", issuer=self.issuer)
-        if metadata.ignored and metadata != self._metadata:
-            log.warning("provider.endpoints_ignored", endpoints=list(metadata.ignored))
-        self._metadata = metadata
-
-    async def _current_keys(self) -> list[VerificationKey]:
-        if self._keys is None:
-            await self.metadata()
-            async with self._fetching:
-                if self._keys is None:
-                    if self._clock() - self._keys_attempted_at < ATTEMPT_EVERY:
-                        raise ProviderUnavailableError("keys_failed")
-                    await self._fetch_keys()
-        assert self._keys is not None
-        return self._keys
-
-    async def _newer_keys(
-        self, tried: list[VerificationKey], allowed: Refetches
-    ) -> list[VerificationKey] | None:
-        async with self._fetching:
-            if self._keys is tried:
-                if not allowed.take():
-                    log.warning("provider.keys_cool_down", issuer=self.issuer)
-                    return None
-                try:
-                    await self._fetch_keys()
-                except ProviderUnavailableError:
-                    return None
-        return self._keys
-
-    async def _fetch_keys(self) -> None:
-        assert self._metadata is not None
-        try:
-            document = await self._fetch(self._metadata.jwks_uri)
-            keys, skipped = import_keys(document)
-        except BadJsonError:
-            log.error("provider.keys_refused", issuer=self.issuer, reason="not_a_jwk_set")  # noqa: TRY400 - as above
-            raise ProviderUnavailableError("keys_not_a_jwk_set") from None
-        except ProviderUnavailableError as error:
-            log.warning("provider.keys_failed", issuer=self.issuer, reason=error.reason)
-            raise
-        finally:
-            self._keys_attempted_at = self._clock()
-        if skipped:
-            log.debug("provider.keys_skipped", issuer=self.issuer, count=skipped)
-        self._keys = keys
-
-    async def _fetch(self, url: str) -> dict[str, Any]:
-        response = await self.client.get(url)
-        if response.status_code != 200:  # noqa: PLR2004
-            raise ProviderUnavailableError(f"status_{response.status_code}")
-        try:
-            return parse_object(response.content)
-        except BadJsonError:
-            raise ProviderUnavailableError("not_json") from None
+                return verify(token, alg, keys)
+            except UnknownKeyError:
+                newer = await ask(keys, allowed)
+                keys = keys if newer is None else newer
+        return verify(token, alg, keys)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.hostile.rig import CLIENT_ID, CLIENT_SECRET, Begun, Rig, open_rig
 from tests.support import jose
-from tests.support.scripted_provider import Answer, ScriptedProvider
+from tests.support.scripted_provider import DISCOVERY, Answer, ScriptedProvider
 from tests.support.user_agent import UserAgent
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -98,7 +98,7 @@ async def test_oidcc_client_test_kid_absent_multiple_jwks(rig_with: Open) -> Non
 
 
 async def test_oidcc_client_test_signing_key_rotation(rig_with: Open) -> None:
-    """A new key between two logins, and one just before signing: fetched again, accepted."""
+    """A new key between two logins, one just before signing, one elsewhere: found, accepted."""
     async with rig_with(lambda _: None) as rig:
         assert (await rig.login()).asked == ["/token", "/userinfo"]
         new = jose.rsa("second")
@@ -112,6 +112,15 @@ async def test_oidcc_client_test_signing_key_rotation(rig_with: Open) -> None:
 
         outcome = await rig.login(just_before)
         assert (outcome.signed_in, outcome.asked) == (True, ["/token", "/jwks", "/userinfo"])
+
+        def elsewhere(begun: Begun) -> str:
+            rig.provider.answers["/jwks"] = Answer(404, {})
+            rig.provider.answers["/keys"] = Answer(body={"keys": [jose.jwk(new, kid="four")]})
+            rig.provider.metadata["jwks_uri"] = rig.provider.url("/keys")
+            return jose.sign(begun.claims, new, kid="four")
+
+        outcome = await rig.login(elsewhere)
+        assert (outcome.signed_in, outcome.asked[-3:]) == (True, [DISCOVERY, "/keys", "/userinfo"])
 
 
 @pytest.mark.parametrize(

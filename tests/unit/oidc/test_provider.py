@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc import documents
 from bff.oidc import metadata as metadata_module
 from bff.oidc import provider as provider_module
 from bff.oidc.cool_down import REFETCH_BURST, REFETCH_EVERY
@@ -331,9 +332,9 @@ async def test_basic_can_be_sent_raw(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the background work go fast."""
-    monkeypatch.setattr(provider_module, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(provider_module, "LONGEST_PAUSE", 0.04)
-    monkeypatch.setattr(provider_module, "FRESH_FOR", 0.05)
+    monkeypatch.setattr(documents, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(documents, "LONGEST_PAUSE", 0.04)
+    monkeypatch.setattr(documents, "FRESH_FOR", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
