@@ -1,15 +1,17 @@
 """Parameters as they are written in addresses and forms (RFC 6749 appendix B). Pure.
 
 The same text as `urllib.parse.urlencode` gives, which looks at each value several times. What most
-values are, random or a name, needs no escape.
+values are, random or a name, needs no escape; what is of our configuration is escaped once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote_plus
 
+CONFIGURED = frozenset({"client_id", "client_secret", "redirect_uri", "scope"})
 _needs_none = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
@@ -17,11 +19,16 @@ def form_encoded(fields: Mapping[str, str | list[str]]) -> str:
     """Return fields in form encoding; one with several values stands once for each."""
     return "&".join(
         [
-            f"{_escaped(name)}={_escaped(one)}"
+            _pair(name, one) if name in CONFIGURED else f"{_escaped(name)}={_escaped(one)}"
             for name, value in fields.items()
             for one in ((value,) if isinstance(value, str) else value)
         ]
     )
+
+
+@lru_cache(maxsize=128)
+def _pair(name: str, value: str) -> str:
+    return f"{name}={_escaped(value)}"
 
 
 def _escaped(text: str) -> str:

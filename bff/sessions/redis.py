@@ -16,11 +16,10 @@ from redis.exceptions import NoScriptError, RedisError
 from bff.errors import StoreUnavailableError
 from bff.sessions.deadline import Deadline
 from bff.sessions.redis_clients import Nodes, nodes_of
-from bff.sessions.redis_node import TIMEOUT, Client, Command
+from bff.sessions.redis_link import Argument, Command
+from bff.sessions.redis_node import PATIENCE, Client
 
 T = TypeVar("T")
-
-PATIENCE = 1.5 * TIMEOUT
 
 
 class Script:
@@ -36,7 +35,7 @@ class Call(NamedTuple):
 
     script: Script
     keys: Sequence[str]
-    args: Sequence[bytes | str | int]
+    args: Sequence[Argument]
 
 
 class Redis:
@@ -61,7 +60,7 @@ class Redis:
         self,
         script: Script,
         keys: Sequence[str],
-        args: Sequence[bytes | str | int],
+        args: Sequence[Argument],
         *,
         lasting: bool = False,
     ) -> Any:
@@ -70,12 +69,20 @@ class Redis:
         What it writes is `lasting` if a replica shall have it before this returns, where there may
         be a failover and the replica is not too slow.
         """
-        return await answered(self._run(script, keys, args, lasting=lasting))
+        name = keys[0]
+        try:
+            by_hash = _by_hash(script, keys, args)
+            return await self._nodes.call(name, by_hash, lasting=lasting)
+        except NoScriptError:
+            by_text: Command = ("EVAL", script.source, len(keys), *keys, *args)
+            return await self._call(name, by_text, lasting=lasting)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
 
     async def run_all(
         self,
         script: Script,
-        calls: Sequence[tuple[Sequence[str], Sequence[bytes | str | int]]],
+        calls: Sequence[tuple[Sequence[str], Sequence[Argument]]],
         *,
         lasting: bool = False,
     ) -> list[Any]:
@@ -100,7 +107,7 @@ class Redis:
         if self.clustered:
             return [await self._run_together(step, lasting=lasting) for step in steps]
         together = [call for step in steps for call in step]
-        found = await answered(self._call_all(together, lasting=lasting))
+        found = await self._call_all(together, lasting=lasting)
         late = any(_unknown(answer) for answer in found)
         answers = await self._settled(together, found, lasting=lasting)
         if late:
@@ -111,7 +118,7 @@ class Redis:
 
     async def get(self, name: str) -> bytes | None:
         """GET."""
-        found: bytes | None = await self._call(name, lambda client: client.get(name))
+        found: bytes | None = await self._call(name, ("GET", name))
         return found
 
     async def fetch(self, name: str) -> bytes | None:
@@ -133,20 +140,18 @@ class Redis:
 
     async def take(self, name: str) -> bytes | None:
         """GETDEL: the value, for the one who comes first."""
-        found: bytes | None = await self._call(name, lambda client: client.getdel(name))
+        found: bytes | None = await self._call(name, ("GETDEL", name))
         return found
 
     async def put(self, name: str, value: bytes, seconds: float) -> None:
         """SET with a time to live in seconds."""
         ttl = max(1, round(seconds * 1000))
-        await self._call(name, lambda client: client.set(name, value, px=ttl))
+        await self._call(name, ("SET", name, value, "PX", ttl))
 
     async def swap(self, name: str, value: bytes, seconds: float) -> bytes | None:
         """SET with a time to live; the value there was before, if any."""
         ttl = max(1, round(seconds * 1000))
-        found: bytes | None = await self._call(
-            name, lambda client: client.set(name, value, px=ttl, get=True)
-        )
+        found: bytes | None = await self._call(name, ("SET", name, value, "PX", ttl, "GET"))
         return found
 
     async def ping(self) -> None:
@@ -167,19 +172,24 @@ class Redis:
         """Close every connection."""
         await self._nodes.aclose()
 
-    async def _call(self, name: str, command: Command) -> Any:
-        return await answered(self._nodes.call(name, command))
+    async def _call(self, name: str, command: Command, *, lasting: bool = False) -> Any:
+        try:
+            return await self._nodes.call(name, command, lasting=lasting)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
 
     async def _run_together(self, calls: Sequence[Call], *, lasting: bool) -> list[Any]:
         if not calls:
             return []
-        found = await answered(self._call_all(calls, lasting=lasting))
+        found = await self._call_all(calls, lasting=lasting)
         return await self._settled(calls, found, lasting=lasting)
 
-    def _call_all(self, calls: Sequence[Call], *, lasting: bool) -> Awaitable[list[Any]]:
-        return self._nodes.call_all(
-            [(call.keys[0], _by_hash(*call)) for call in calls], lasting=lasting
-        )
+    async def _call_all(self, calls: Sequence[Call], *, lasting: bool) -> list[Any]:
+        commands = [(call.keys[0], _by_hash(*call)) for call in calls]
+        try:
+            return await self._nodes.call_all(commands, lasting=lasting)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
 
     async def _settled(
         self, calls: Sequence[Call], found: list[Any], *, lasting: bool
@@ -193,18 +203,6 @@ class Redis:
                 raise _unavailable(answer)
         return found
 
-    async def _run(
-        self, script: Script, keys: Sequence[str], args: Sequence[Any], *, lasting: bool
-    ) -> Any:
-        try:
-            return await self._nodes.call(keys[0], _by_hash(script, keys, args), lasting=lasting)
-        except NoScriptError:
-            return await self._nodes.call(
-                keys[0],
-                lambda client: client.eval(script.source, len(keys), *keys, *args),
-                lasting=lasting,
-            )
-
     def _fetch_all(self) -> None:
         fetches, self._fetches = self._fetches, {}
         for names in self._nodes.parts(list(fetches)):
@@ -216,8 +214,8 @@ class Redis:
         self, names: list[str], fetches: dict[str, asyncio.Future[bytes | None]]
     ) -> None:
         try:
-            found = await answered(self._nodes.get_all(names))
-        except StoreUnavailableError as error:
+            found = await self._nodes.get_all(names)
+        except (RedisError, OSError) as error:
             found = [error] * len(names)
         for name, value in zip(names, found, strict=True):
             waiting = fetches[name]
@@ -246,7 +244,7 @@ def connect(url: str) -> Redis:
 
 
 def _by_hash(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Command:
-    return lambda client: client.evalsha(script.sha, len(keys), *keys, *args)
+    return ("EVALSHA", script.sha, len(keys), *keys, *args)
 
 
 def _unknown(answer: object) -> bool:

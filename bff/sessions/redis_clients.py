@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from redis.asyncio import SSLConnection
+from redis.asyncio import ConnectionPool, SSLConnection
+from redis.asyncio import Redis as RedisClient
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
@@ -14,9 +15,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from bff.sessions import redis_url
 from bff.sessions.redis_cluster import Address, Cluster
-from bff.sessions.redis_direct import DirectRedis
-from bff.sessions.redis_node import CONNECTIONS, SPARE, Client, Command, Found, Node
-from bff.sessions.redis_pool import ServerPool
+from bff.sessions.redis_link import Command
+from bff.sessions.redis_node import CONNECTIONS, SPARE, Client, Found, Node
 from bff.sessions.redis_sentinel import MasterPool, Sentinels
 from bff.sessions.redis_tls import SharedContext, sharing
 
@@ -91,12 +91,12 @@ def nodes_of(url: str) -> Nodes:
 
         def node(address: Address) -> Node:
             host, port = address
-            return Node(_server(ServerPool(host=host, port=port, **options)), replicated=True)
+            return Node(_server(ConnectionPool(host=host, port=port, **options)), replicated=True)
 
         node(target.nodes[0])
         return Cluster(target.nodes, node)
     if target.form == "server":
-        return Node(_server(ServerPool(**options)))
+        return Node(_server(ConnectionPool(**options)))
     sentinel = Sentinels(
         target.nodes,
         sentinel_kwargs={
@@ -116,4 +116,4 @@ def _server(pool: Any) -> Client:
         pool.make_connection()
     except (TypeError, RedisError) as error:
         raise ValueError("has a parameter, or a value of one, that redis-py refuses") from error
-    return DirectRedis.from_pool(pool)
+    return RedisClient.from_pool(pool)

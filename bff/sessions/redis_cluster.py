@@ -35,7 +35,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.sessions.deadline import Deadline
-from bff.sessions.redis_node import TIMEOUT, Client, Command, Found, Node
+from bff.sessions.redis_link import Command
+from bff.sessions.redis_node import PATIENCE, TIMEOUT, Client, Found, Node
 
 Address = tuple[str, int]
 
@@ -69,6 +70,10 @@ class Cluster:
 
     async def call(self, name: str, command: Command, *, lasting: bool = False) -> Any:
         """Send a command about the key `name` to the node that has it."""
+        with Deadline(PATIENCE):
+            return await self._call(name, command, lasting=lasting)
+
+    async def _call(self, name: str, command: Command, *, lasting: bool) -> Any:
         slot = key_slot(name.encode())
         address = await self._owner(slot)
         asking = False
@@ -108,7 +113,8 @@ class Cluster:
             found = await self._call_part(address, part, lasting=lasting)
             answers.update(zip(numbers, found, strict=True))
 
-        await asyncio.gather(*(call_part(*part) for part in parts.items()))
+        with Deadline(PATIENCE):
+            await asyncio.gather(*(call_part(*part) for part in parts.items()))
         return [answers[number] for number in commands]
 
     def parts(self, keys: Sequence[str]) -> list[list[str]]:
@@ -120,14 +126,14 @@ class Cluster:
 
     async def get_all(self, keys: Sequence[str]) -> list[Found]:
         """Return the values of several keys: of one of the lists that `parts` gave."""
-        return await self.call_all([(key, _get(key)) for key in keys])
+        return await self.call_all([(key, ("GET", key)) for key in keys])
 
     async def ping(self) -> None:
         """Raise unless a node answers, and says that the cluster works."""
         for address in self._candidates():
             try:
                 with Deadline(ASK_FOR):
-                    facts = await self._node(address).ask(_cluster_info)
+                    facts = await self._node(address).ask(("CLUSTER", "INFO"))
             except (RedisError, OSError):
                 continue
             if b"cluster_state:ok" not in facts:
@@ -171,7 +177,7 @@ class Cluster:
                 self._read_soon()
             follow = [at for at in follow if isinstance(answers[at], AskError | TryAgainError)]
         followed = await asyncio.gather(
-            *(self.call(*calls[at], lasting=lasting) for at in follow), return_exceptions=True
+            *(self._call(*calls[at], lasting=lasting) for at in follow), return_exceptions=True
         )
         for at, answer in zip(follow, followed, strict=True):
             answers[at] = answer
@@ -216,7 +222,7 @@ class Cluster:
             for address in self._candidates():
                 try:
                     with Deadline(ASK_FOR):
-                        answer = await self._node(address).ask(_cluster_slots)
+                        answer = await self._node(address).ask(("CLUSTER", "SLOTS"))
                 except (RedisError, OSError) as error:
                     log.debug("redis.map_not_read", reason=type(error).__name__)
                     continue
@@ -248,18 +254,6 @@ async def _close_later(node: Node) -> None:
         await asyncio.sleep(2 * TIMEOUT)
     finally:
         await node.aclose()
-
-
-def _get(key: str) -> Command:
-    return lambda client: client.get(key)
-
-
-def _cluster_slots(client: Client) -> Any:
-    return client.execute_command("CLUSTER", "SLOTS")
-
-
-def _cluster_info(client: Client) -> Any:
-    return client.execute_command("CLUSTER", "INFO")
 
 
 def _noted(task: asyncio.Task[None]) -> None:

@@ -1,9 +1,9 @@
 """One Redis server, or the master that Sentinel names: so many commands at once, none tried twice.
 
 Nothing is retried here: whoever waits is better served by a clear error within two seconds, and a
-command that was sent may have been carried out. Every command has its deadline here, and none of
-redis-py's, which cost a task each. After a failure the idle connections are closed too, because
-what cut one has likely cut them all; new ones are made when they are needed.
+command that was sent may have been carried out. Every command has its deadline (see `redis_links`).
+After a failure the idle connections are closed too, because what cut one has likely cut them all;
+new ones are made when they are needed.
 
 Where a failover may come (Sentinel, Cluster), a write that must not be forgotten waits for a
 replica to have it: replication is asynchronous, and a master that dies takes with it what it alone
@@ -13,7 +13,7 @@ knows. A master is asked now and then whether it has a replica, so that none is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -22,13 +22,14 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bff.sessions.deadline import Deadline
-from bff.sessions.redis_sentinel import close_idle
+from bff.sessions.redis_link import Command, packed
+from bff.sessions.redis_links import Links
 
 Client = Any  # redis-py's commands are typed for sync and async at once
-Command = Callable[[Client], Any]
 Found = bytes | None | Exception
 
 TIMEOUT = 1.0
+PATIENCE = 1.5 * TIMEOUT
 CONNECTIONS = 64
 SPARE = 8  # beside those of commands: the subscription, and those that are being replaced
 REPLICA_PATIENCE = 0.1
@@ -48,62 +49,39 @@ class Node:
         self.client = client
         self._replicated = replicated
         self._closers = closers
-        connections: int = client.connection_pool.max_connections
-        self._turns = asyncio.Semaphore(max(1, connections - SPARE))
+        pool = client.connection_pool
+        self._links = Links(pool, max(1, pool.max_connections - SPARE))
+        pool.on_move = self._links.close_idle
         self._has_replica: bool | None = None
         self._ask_again_at = float("-inf")
-        self._tidying: asyncio.Task[None] | None = None
 
-    async def ask(self, command: Command, *, asking: bool = False, lasting: bool = False) -> Any:
-        """Send a command that `command` gives to a client, and return its answer.
+    async def ask_all(
+        self, commands: Sequence[Command], *, asking: bool = False, lasting: bool = False
+    ) -> list[Any]:
+        """Send several commands together, on one connection; return answers and errors.
 
         With `asking` it is one for a slot that is being moved here; with `lasting` a replica has it
         too when this returns, if there is one that is not too slow.
         """
         if asking or (lasting and self._replicated):
-            (answer,) = await self.ask_all([command], asking=asking, lasting=lasting)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-        async with self._turns:
-            try:
-                with Deadline(TIMEOUT):
-                    return await command(self.client)
-            except (RedisError, OSError) as error:
-                self._note(error)
-                raise
+            with Deadline(PATIENCE):
+                return await self._ask_with_more(commands, asking=asking, lasting=lasting)
+        return await self._answers(commands)
 
-    async def ask_all(
-        self, commands: Sequence[Command], *, asking: bool = False, lasting: bool = False
-    ) -> list[Any]:
-        """Send several commands together, on one connection; return answers and errors."""
-        async with self._turns:
-            try:
-                with Deadline(TIMEOUT):
-                    pipe = self._pipeline()
-                    lasting = lasting and self._replicated and await self._replica_expected()
-                    if asking:
-                        pipe.execute_command("ASKING")
-                    for command in commands:
-                        command(pipe)
-                    if lasting:
-                        pipe.execute_command("WAIT", 1, round(REPLICA_PATIENCE * 1000))
-                    answers: list[Any] = await pipe.execute(raise_on_error=False)
-            except (RedisError, OSError) as error:
-                self._note(error)
-                raise
-        if lasting:
-            self._note_replicas(answers.pop(), len(commands))
-        answers = answers[1:] if asking else answers
-        for answer in answers:
-            if isinstance(answer, Exception):
-                self._note(answer)
-        return answers
+    async def ask(self, command: Command, *, asking: bool = False, lasting: bool = False) -> Any:
+        """Send a command, as `ask_all` does; return its answer."""
+        (answer,) = await self.ask_all((command,), asking=asking, lasting=lasting)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def call(self, name: str, command: Command, *, lasting: bool = False) -> Any:
         """Send a command about the key `name`."""
         del name
-        return await self.ask(command, lasting=lasting)
+        (answer,) = await self.ask_all((command,), lasting=lasting)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def call_all(
         self, calls: Sequence[tuple[str, Command]], *, lasting: bool = False
@@ -117,12 +95,12 @@ class Node:
 
     async def get_all(self, keys: Sequence[str]) -> list[Found]:
         """Return the values of several keys: of one of the lists that `parts` gave."""
-        found: list[Found] = await self.ask(lambda client: client.mget(keys))
+        found: list[Found] = await self.ask(("MGET", *keys))
         return found
 
     async def ping(self) -> None:
         """Raise unless the server answers."""
-        await self.ask(lambda client: client.ping())
+        await self.ask(("PING",))
 
     async def clients(self) -> list[Client]:
         """Return the clients that together see every key."""
@@ -134,13 +112,33 @@ class Node:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._tidying is not None:
-            await asyncio.gather(self._tidying, return_exceptions=True)
+        await self._links.aclose()
         for closable in (self.client, *self._closers):
             await closable.aclose()
 
-    def _pipeline(self) -> Any:
-        return self.client.pipeline(transaction=False)
+    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            answers = await self._links.ask(packed(commands), len(commands), TIMEOUT, PATIENCE)
+        except (RedisError, OSError) as error:
+            self._note(error)
+            raise
+        for answer in answers:
+            if isinstance(answer, Exception):
+                self._note(answer)
+        return answers
+
+    async def _ask_with_more(
+        self, commands: Sequence[Command], *, asking: bool, lasting: bool
+    ) -> list[Any]:
+        lasting = lasting and self._replicated and await self._replica_expected()
+        before: list[Command] = [("ASKING",)] if asking else []
+        after: list[Command] = []
+        if lasting:
+            after = [("WAIT", 1, round(REPLICA_PATIENCE * 1000))]
+        answers = await self._answers([*before, *commands, *after])
+        if lasting:
+            self._note_replicas(answers.pop(), len(commands))
+        return answers[1:] if asking else answers
 
     async def _replica_expected(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -153,7 +151,7 @@ class Node:
 
     async def _replica_named(self) -> bool:
         try:
-            role = await self.client.execute_command("ROLE")
+            role = await self.ask(("ROLE",))
         except ResponseError as error:  # it may be forbidden to us
             log.debug("redis.role_not_told", reason=type(error).__name__)
             return False
@@ -168,9 +166,4 @@ class Node:
         """Close what may be dead, or lead to a server that was a master when we connected."""
         lost = isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
         if lost or isinstance(error, ReadOnlyError) or "READONLY" in str(error):
-            self._tidy()
-
-    def _tidy(self) -> None:
-        if self._tidying is None or self._tidying.done():
-            closing = close_idle(self.client.connection_pool)
-            self._tidying = asyncio.create_task(closing, name="redis-tidy")
+            self._links.close_idle()

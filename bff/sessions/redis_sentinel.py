@@ -11,6 +11,7 @@ Each Sentinel has a deadline here, which unlike redis-py's own is none for a loo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import redis.asyncio.sentinel
@@ -18,7 +19,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bff.sessions.deadline import Deadline
-from bff.sessions.redis_pool import QuietPool
 
 # It has no types.
 Sentinel: Any = redis.asyncio.sentinel.Sentinel
@@ -46,8 +46,10 @@ class Sentinels(Sentinel):  # type: ignore[misc]  # as above
         raise redis.asyncio.sentinel.MasterNotFoundError(f"no Sentinel names {service_name!r}")
 
 
-class MasterPool(QuietPool, Pool):  # type: ignore[misc]  # as above
-    """Connections to the master."""
+class MasterPool(Pool):  # type: ignore[misc]  # as above
+    """Connections to the master. `on_move` is called when Sentinel names another one."""
+
+    on_move: Callable[[], None]
 
     def __init__(self, service: str, sentinels: Sentinels, **options: Any) -> None:
         Pool.__init__(self, service, sentinels, **options)
@@ -56,13 +58,10 @@ class MasterPool(QuietPool, Pool):  # type: ignore[misc]  # as above
         """Close connections, or those alone that are idle."""
         if inuse_connections:
             await Pool.disconnect(self)
-        else:
-            await close_idle(self)
-
-
-async def close_idle(pool: Any) -> None:
-    """Close the idle connections of a pool; nobody gets one of them meanwhile."""
-    (idle, _), _ = pool.get_connection_count()
-    for connection in [pool.get_available_connection() for _ in range(idle)]:
-        await connection.disconnect(nowait=True)
-        await pool.release(connection)
+            return
+        self.on_move()
+        (idle, _), _ = self.get_connection_count()
+        # Nobody gets one of them meanwhile.
+        for connection in [self.get_available_connection() for _ in range(idle)]:
+            await connection.disconnect(nowait=True)
+            await self.release(connection)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bff.sessions import names
-from bff.sessions.redis_node import Command
+from bff.sessions.redis_link import Command
 from bff.sessions.session import Session
 from bff.sessions.store import EndReason
 from tests.support.redis_forms import Form
@@ -34,12 +34,13 @@ async def sign_in_often(at: Worker, number: int) -> list[Session]:
 
 def put(name: str, value: bytes) -> Command:
     """Return a command that sets a key."""
-    return lambda client: client.set(name, value, ex=1800)
+    return ("SET", name, value, "EX", 1800)
 
 
 def enter(index: str, keys: list[str], until: float) -> Command:
     """Return a command that enters keys into an index."""
-    return lambda client: client.zadd(index, dict.fromkeys(keys, until))
+    entries = [part for key in keys for part in (str(until), key)]
+    return ("ZADD", index, *entries)
 
 
 @pytest.mark.parametrize("name", ["tcp", "cluster"])
