@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -36,15 +37,17 @@ def configure(form: str | None, level: str, stream: TextIO = sys.stderr) -> None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(serializer=_json)
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(
+    renderer: Processor
+    if form == "json":
+        renderer = structlog.processors.JSONRenderer(serializer=_json)
+        processors: list[Processor] = [_as_json]
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-    )
+        processors = [*shared, renderer]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=partial(_Lines, stream),
         cache_logger_on_first_use=False,
@@ -82,6 +85,19 @@ class _Lines:
             self._stream.flush()
 
     debug = info = warning = error = critical = exception = log = write
+
+
+def _as_json(logger: Any, method: str, event: EventDict) -> str:
+    """Return an event of ours as its line: what `shared` and the renderer make of it, at once."""
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    event["level"] = "error" if method == "exception" else method
+    event["logger"] = logger.name
+    event["timestamp"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    return _ENCODER.encode(event)
 
 
 def _json(event: EventDict, default: Callable[[object], object]) -> str:
