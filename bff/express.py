@@ -1,9 +1,9 @@
 """The common case without ASGI: a known request is carried within the callbacks of two connections.
 
-A GET that differs from an earlier one in target and cookies alone (`forms`), whose session is at
-hand and whose upstream has an idle connection, goes out as it comes in, without being parsed field
-by field, and its answer goes back as soon as that is here to its end: no task, no messages, no
-`await`. An answer that differs from an earlier one in a few values alone is not parsed either
+A GET that differs from an earlier one in target and a few values alone (`forms`), whose session is
+at hand and whose upstream has an idle connection, goes out as it comes in, without being parsed
+field by field, and its answer goes back as soon as that is here to its end: no task, no messages,
+no `await`. An answer that differs from an earlier one in a few values alone is not parsed either
 (`known_answers`). What is judged, added, dropped and sent is said by the same functions as
 everywhere (`Gate`, `HttpProxy`); nothing here has a rule of its own.
 
@@ -27,12 +27,12 @@ from starlette.types import Receive, Scope, Send
 
 from bff.exchange import Line
 from bff.express_answers import Asked, ExpressAnswers
-from bff.gate import Gate
+from bff.gate import REQUEST_ID, Gate
 from bff.proxy.admission import Grant
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.departure import Departure
 from bff.proxy.expectant import Exchange
-from bff.proxy.forms import LARGEST, LINE_END, split
+from bff.proxy.forms import LARGEST, LINE_END, key_of, split
 from bff.proxy.http import HttpProxy
 from bff.proxy.response import HIGH_WATER, UpstreamResponse
 from bff.proxy.route import target
@@ -63,27 +63,31 @@ class Express:
         ):
             return None
         raw_path, _, query = data[4 : end - 9].partition(b"?")
-        parts = split(data[end:])
-        if parts is None or query.translate(None, _IN_QUERY):
+        pieces = split(data[end:])
+        if len(pieces) == 1 or query.translate(None, _IN_QUERY):
             return None
-        fields, cookies = parts
-        proxy = self.proxy
+        gate, proxy = self.gate, self.proxy
         try:
-            _, route = self.gate.find(raw_path, query)
+            _, route = gate.find(raw_path, query)
             if route is None:
                 return None
-            known = proxy.forms.get((id(route), line.client[0], fields))
+            known = proxy.forms.get(key_of(route, pieces))
             if known is None:
                 return None
             pool = proxy.upstreams.of(route)
             if not isinstance(pool, UpstreamPool) or not pool.idle:
                 return None
-            grant = proxy.admission.known(route, cookies)
+            values = pieces[2::3]
+            grant = proxy.admission.known(route, values[known.cookies])
             if grant is None or grant.authorization is None or grant.proof_key is not None:
                 return None
-            request_id = self.gate.new_id().encode("ascii")
+            given = b"" if known.request_id is None else values[known.request_id]
+            request_id = given if REQUEST_ID.fullmatch(given) else gate.new_id().encode("ascii")
+            forwarded = () if known.forwarded_for is None else (values[known.forwarded_for],)
+            client = gate.client(line.client[0], forwarded).encode("ascii")
             head = known.form.filled(
-                target(route, raw_path, query), grant.authorization, request_id
+                target(route, raw_path, query),
+                (grant.authorization, request_id, client, *values),
             )
         except Exception:  # noqa: BLE001 - whatever it is, it is met again, and answered, there
             return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,7 +100,7 @@ class Gate:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = request_id or named or self.new_id()
         peer = scope.get("client")
-        state["client"] = self._rooms.trusted.client(peer[0] if peer else "", forwarded)
+        state["client"] = self.client(peer[0] if peer else "", forwarded)
         return self.arrival(request_id, origin)
 
     def arrival(self, request_id: str, origin: bytes | None) -> Arrival:
@@ -222,6 +222,10 @@ class Gate:
                 elif REQUEST_ID.fullmatch(value):
                     request_id = value.decode()
         return request_id, forwarded, origin
+
+    def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
+        """Return the client's address, from the peer's and the `X-Forwarded-For` fields."""
+        return self._rooms.trusted.client(peer, forwarded_for)
 
     def new_id(self) -> str:
         """Return the id of a request that brought none: 128 random bits."""

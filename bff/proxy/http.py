@@ -25,15 +25,22 @@ from bff.proxy.browser import Browser
 from bff.proxy.caller import Callers
 from bff.proxy.challenge import EXPIRED, bearer_error
 from bff.proxy.departure import Departure
-from bff.proxy.forms import Forms, Known, key_of
+from bff.proxy.forms import (
+    AUTHORIZATION,
+    CLIENT,
+    OUR_ID,
+    Forms,
+    blanked,
+    key_of,
+    known_by,
+    pieces_of,
+)
 from bff.proxy.headers import Headers, OwnCookies, response_headers
 from bff.proxy.proof import UpstreamProof
 from bff.proxy.response import UpstreamResponse
 from bff.proxy.route import Route, target
 from bff.proxy.upstreams import Upstreams, no_answer
 from bff.proxy.wire import (
-    BLANK,
-    BLANK_ID,
     ClientGoneError,
     Form,
     RequestBodyError,
@@ -84,13 +91,17 @@ class HttpProxy:
         """Remember a request that may pass, so that the next like it is known."""
         if grant.session is None or route.token is not None:
             return
-        key = key_of(route, scope)
-        if key is None or self.forms.marks.is_new(key):
+        pieces = pieces_of(route, scope)
+        if pieces is None:
             return
-        state = {**scope["state"], "request_id": BLANK_ID.decode()}
-        form = Form(self.head(route, BLANK, {**scope, "state": state}))
+        key = key_of(route, pieces)
+        if self.forms.marks.is_new(key):
+            return
+        state = {**scope["state"], "request_id": OUR_ID.decode(), "client": CLIENT.decode()}
+        blank = {**scope, "state": state, "headers": blanked(scope["headers"])}
+        form = Form(self.head(route, AUTHORIZATION, blank))
         origins = [value for name, value in scope["headers"] if name == b"origin"]
-        self.forms.remember(key, Known(form, origins[-1] if origins else None))
+        self.forms.remember(key, known_by(form, origins[-1] if origins else None, pieces))
 
     def departure(self, grant: Grant, scope: Scope, receive: Receive) -> Departure:
         """Return what tells that nobody wants an answer any more."""

@@ -11,7 +11,8 @@ Source: RFC 9110 section 5 (fields) and 6.4 (content), RFC 9112 sections 4 to 7.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from bff.memo import Memo
@@ -22,8 +23,9 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 _EXPECT_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 _USUAL = IDEMPOTENT | _EXPECT_BODY
-BLANK = b"\x01"
-BLANK_ID = b"\x02"
+# No field that came off a wire can hold one of these; each stands for a value that varies.
+BLANKS = tuple(bytes((byte,)) for byte in range(0x01, 0x20) if byte not in b"\t\r\n")
+_BLANK = re.compile(b"([" + b"".join(BLANKS) + b"])")
 NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _MAX_STATUS = 599
@@ -130,28 +132,32 @@ def encode_head(head: RequestHead, length: int | None, *, chunked: bool = False)
 class Form:
     """A request head with blanks: what is left of many requests when their own is taken out.
 
-    The blanks are the target, and the two values that are `BLANK` and `BLANK_ID` in the head that
-    it is made of; no field that came off a wire can hold these. Only for methods without body.
+    The blanks are the target, and every value that is one of `BLANKS` in the head that it is made
+    of, once at most. Only for methods without body.
     """
 
-    __slots__ = ("_method", "_pieces")
+    __slots__ = ("_blanks", "_first", "_method", "_pieces")
 
     def __init__(self, head: RequestHead) -> None:
-        """Raises ValueError for a head that cannot be sent, or that has other blanks."""
+        """Raises ValueError for a head that cannot be sent, or that has a blank twice."""
         self._method = head.method
         fields = encode_head(head, None).partition(b"\r\n")[2]
-        before, blank, rest = fields.partition(BLANK)
-        between, blank_id, after = rest.partition(BLANK_ID) if blank else (b"", b"", b"")
-        if not blank_id or BLANK in rest or BLANK_ID in before + after:
-            raise ValueError("the head has other blanks")
-        self._pieces = (before, between, after)
+        self._first, *rest = _BLANK.split(fields)
+        self._blanks = [BLANKS.index(blank) for blank in rest[::2]]
+        self._pieces = rest[1::2]
+        if len(set(self._blanks)) < len(self._blanks):
+            raise ValueError("the head has a blank twice")
 
-    def filled(self, target: bytes, value: bytes, request_id: bytes) -> bytes:
-        """Return what `encode_head` makes of the head without blanks. Raises ValueError."""
-        before, between, after = self._pieces
-        _judge_values(value + request_id)
-        line = _request_line(self._method, target)
-        return b"".join((line, before, value, between, request_id, after))
+    def filled(self, target: bytes, values: Sequence[bytes]) -> bytes:
+        """Return what `encode_head` makes of the head without blanks. Raises ValueError.
+
+        `values` are for all `BLANKS`, in their order, also for those that the head has not.
+        """
+        _judge_values(b"".join(values))
+        parts = [_request_line(self._method, target), self._first]
+        for blank, piece in zip(self._blanks, self._pieces, strict=True):
+            parts += (values[blank], piece)
+        return b"".join(parts)
 
 
 def _request_line(method: bytes, target: bytes) -> bytes:

@@ -122,6 +122,20 @@ class TwoWays:
                     heard += came
         return _RANDOM.sub(b"<id>", heard), [_RANDOM.sub(b"<id>", one) for one in self.asked]
 
+    def alike(self, *pieces: bytes | tuple[bytes, ...], times: int = 3) -> int:
+        """Send the same both ways, again and again; see that all bytes are equal.
+
+        Returns how many requests were taken the last time.
+        """
+        before = 0
+        for _ in range(times):
+            self.warm()
+            ordinary = self.ask(self.plain, *pieces)
+            self.warm()
+            before = self.taken
+            assert self.ask(self.express, *pieces) == ordinary, pieces
+        return self.taken - before
+
     def warm(self) -> None:
         """See that the session is at hand, and a connection to the upstream idle."""
         last = self.taken
@@ -146,7 +160,8 @@ class TwoWays:
             script = self.answers[int(number[1]) if number else 0]
             if script == b"" and served:
                 return
-            for piece in (script,) if isinstance(script, bytes) else script:
+            for number, piece in enumerate((script,) if isinstance(script, bytes) else script):
+                await asyncio.sleep(0.02 if number else 0)
                 if piece == b"close":
                     return
                 if piece == LONG:
@@ -159,7 +174,6 @@ class TwoWays:
                     self.left += 1
                     return
                 await peer.say(piece or b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfresh")
-                await asyncio.sleep(0.02)
             served += 1
 
 
