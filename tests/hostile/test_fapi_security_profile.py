@@ -16,7 +16,7 @@ import pytest_asyncio
 from tests.hostile.fapi import Fapi
 from tests.hostile.rig import CLIENT_ID, Begun, Outcome
 from tests.support import jose
-from tests.support.scripted_provider import Answer, Asked
+from tests.support.scripted_provider import DISCOVERY, Answer, Asked
 from tests.support.user_agent import UserAgent
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -132,7 +132,7 @@ async def test_a_poisoned_signature(
     """Only the registered algorithm, with a key that is for it."""
     _, outcome = await login(fapi, browser, mint)
     assert (outcome.reasons, outcome.signed_in) == ([reason], False)
-    assert set(outcome.asked) <= {"/token", "/jwks"}
+    assert set(outcome.asked) <= {"/token", "/jwks", DISCOVERY}
 
 
 async def test_valid_aud_as_array(fapi: Fapi, browser: UserAgent) -> None:

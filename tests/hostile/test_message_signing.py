@@ -19,7 +19,7 @@ from joserfc.jwk import OctKey
 from bff.oidc.keys import import_keys, verify
 from tests.hostile.rig import CLIENT_ID, Begun, Outcome, Rig, open_rig, post_logout_token, times
 from tests.support import jose
-from tests.support.scripted_provider import Answer, Asked, ScriptedProvider
+from tests.support.scripted_provider import DISCOVERY, Answer, Asked, ScriptedProvider
 from tests.support.user_agent import UserAgent
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -171,7 +171,7 @@ async def test_fapi2_message_signing_ensure_jarm(signing: Rig, name: str) -> Non
     respond, reason = FORGED[name]
     outcome = await login(signing, respond)
     assert (outcome.page.status, outcome.signed_in, outcome.reasons) == (400, False, [reason])
-    assert set(outcome.asked) <= {"/jwks"}
+    assert set(outcome.asked) <= {"/jwks", DISCOVERY}
 
 
 async def test_an_unsigned_answer_is_refused(signing: Rig) -> None:
@@ -245,7 +245,7 @@ async def test_a_bad_nested_id_token_makes_no_session(signing: Rig, name: str) -
     mint, reason = ID_TOKENS[name]
     outcome = await login(signing, mint=mint)
     assert (outcome.page.status, outcome.signed_in, outcome.reasons) == (400, False, [reason])
-    assert set(outcome.asked) <= {"/token", "/jwks"}
+    assert set(outcome.asked) <= {"/token", "/jwks", DISCOVERY}
 
 
 async def test_userinfo_may_be_signed_and_encrypted(signing: Rig) -> None:
