@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from tests.interop.conftest import StartProvider
 
 
+FAPI = {
+    "fapi": {"enabled": True, "profile": "2.0"},
+    "pushedAuthorizationRequests": {
+        "enabled": True, "requirePushedAuthorizationRequests": True,
+    },
+}  # fmt: skip
+
+
 @dataclass(slots=True)
 class BoundOrdersApi(OrdersApi):
     """The API, for tokens that name the key of the proof beside them (`cnf`, RFC 9449 6.1)."""
@@ -90,19 +98,13 @@ async def test_the_security_profile_of_fapi(
         "require_pushed_authorization_requests": True, "dpop_bound_access_tokens": True,
         "id_token_signed_response_alg": "PS256",
     }  # fmt: skip
-    features = {
-        "fapi": {"enabled": True, "profile": "2.0"},
-        "pushedAuthorizationRequests": {
-            "enabled": True, "requirePushedAuthorizationRequests": True,
-        },
-    }  # fmt: skip
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(serving(BoundOrdersApi))
         provider = oidc_provider(
             base_url,
             client=client,
             api=api.url,
-            more={"features": features, "keys": ["PS256"], "dpopNonces": True},
+            more={"features": FAPI, "keys": ["PS256"], "dpopNonces": True},
         )
         api.issuer = provider.issuer
         routes = {

@@ -1,7 +1,7 @@
 """How we prove who we are, and how requests and answers are protected, at node `oidc-provider`.
 
 One provider knows a client for every method; our side is called in this process. Then a service
-goes through a whole login with everything signed and encrypted that can be, and one by mTLS.
+goes through a whole login with everything signed and encrypted that can be.
 """
 
 from __future__ import annotations
