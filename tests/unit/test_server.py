@@ -108,9 +108,10 @@ class Client:
 
     async def quiet(self) -> None:
         """Wait until no request is being served."""
+        await turn()
         while self.state.tasks:
             await asyncio.gather(*self.state.tasks)
-        await turn()
+            await turn()
 
 
 async def turn() -> None:
