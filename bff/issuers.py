@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 ANY_TENANT = "*"
@@ -30,6 +31,7 @@ def published_issuer(issuer: str) -> str:
     return f"{origin}/{TENANT}{VERSION}" if several else issuer
 
 
+@lru_cache(maxsize=64)  # of the configuration
 def several_tenants(issuer: str) -> bool:
     """Whether people of several tenants sign in at this issuer."""
     return published_issuer(issuer) != issuer

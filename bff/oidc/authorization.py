@@ -7,13 +7,13 @@ must have found the login by `state` and browser before the answer's `error` or 
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from authlib.oauth2 import rfc7636
 
+from bff.base64url import base64url
 from bff.oidc.claims_request import BadClaimsError, ClaimsRequest, parse_claims
 from bff.oidc.form import form_encoded
 
@@ -77,6 +77,8 @@ class Options:
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Options:
         """Read the options from a query. Raises BadOptionError for one that makes no sense."""
+        if OPTIONS.isdisjoint(query):
+            return cls()
         prompt = query.get("prompt") or None
         if prompt is not None:
             values = prompt.split(" ")
@@ -113,6 +115,9 @@ class Options:
         )  # fmt: skip
 
 
+OPTIONS = frozenset(one.name for one in fields(Options))
+
+
 def _claims(text: str | None) -> ClaimsRequest | None:
     try:
         return None if text is None else parse_claims(text)
@@ -130,7 +135,7 @@ class Granted:
 
 def token(random: bytes) -> str:
     """Return random bytes as base64url without padding."""
-    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+    return base64url(random)
 
 
 def authorization_parameters(

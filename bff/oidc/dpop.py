@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from bff.base64url import base64url
+
 ALG = "ES256"
 SIZE = 32  # bytes of a private key, a coordinate, and each half of a signature
 MAX_ORIGINS = 256
@@ -62,7 +64,7 @@ class ProofKey:
     @property
     def text(self) -> str:
         """What is kept of it, as base64url: to be sealed."""
-        return _base64(self.secret)
+        return base64url(self.secret)
 
     @cached_property
     def _key(self) -> ec.EllipticCurvePrivateKey:
@@ -73,13 +75,13 @@ class ProofKey:
     def jwk(self) -> dict[str, str]:
         """The public key (RFC 7518 6.2.1)."""
         numbers = self._key.public_key().public_numbers()
-        x, y = (_base64(value.to_bytes(SIZE, "big")) for value in (numbers.x, numbers.y))
+        x, y = (base64url(value.to_bytes(SIZE, "big")) for value in (numbers.x, numbers.y))
         return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
 
     @cached_property
     def jkt(self) -> str:
         """The thumbprint that tokens are bound to, and `dpop_jkt` names (RFC 9449 6 and 10)."""
-        return _base64(hashlib.sha256(_json(self.jwk)).digest())
+        return base64url(hashlib.sha256(_json(self.jwk)).digest())
 
     def proof(
         self,
@@ -96,17 +98,17 @@ class ProofKey:
             "jti": jti, "htm": method, "htu": target_of(url), "iat": int(now),
         }  # fmt: skip
         if access_token is not None:
-            claims["ath"] = _base64(hashlib.sha256(access_token.encode("ascii")).digest())
+            claims["ath"] = base64url(hashlib.sha256(access_token.encode("ascii")).digest())
         if nonce is not None:
             claims["nonce"] = nonce
-        signed = self._header + b"." + _base64(_json(claims)).encode("ascii")
+        signed = self._header + b"." + base64url(_json(claims)).encode("ascii")
         r, s = decode_dss_signature(self._key.sign(signed, ec.ECDSA(hashes.SHA256())))
         signature = r.to_bytes(SIZE, "big") + s.to_bytes(SIZE, "big")
-        return f"{signed.decode('ascii')}.{_base64(signature)}"
+        return f"{signed.decode('ascii')}.{base64url(signature)}"
 
     @cached_property
     def _header(self) -> bytes:
-        return _base64(_json({"alg": ALG, "jwk": self.jwk, "typ": "dpop+jwt"})).encode("ascii")
+        return base64url(_json({"alg": ALG, "jwk": self.jwk, "typ": "dpop+jwt"})).encode("ascii")
 
 
 class Nonces:
@@ -201,7 +203,3 @@ def _origin(url: str) -> str:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
-
-
-def _base64(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")

@@ -17,17 +17,23 @@ _needs_none = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 def form_encoded(fields: Mapping[str, str | list[str]]) -> str:
     """Return fields in form encoding; one with several values stands once for each."""
+    pairs = [
+        (name, one)
+        for name, value in fields.items()
+        for one in ((value,) if isinstance(value, str) else value)
+    ]
+    others = [text for pair in pairs if pair[0] not in CONFIGURED for text in pair]
+    escaped = str if _needs_none("".join(others)) else _escaped
     return "&".join(
         [
-            _pair(name, one) if name in CONFIGURED else f"{_escaped(name)}={_escaped(one)}"
-            for name, value in fields.items()
-            for one in ((value,) if isinstance(value, str) else value)
+            _configured(name, one) if name in CONFIGURED else f"{escaped(name)}={escaped(one)}"
+            for name, one in pairs
         ]
     )
 
 
 @lru_cache(maxsize=128)
-def _pair(name: str, value: str) -> str:
+def _configured(name: str, value: str) -> str:
     return f"{name}={_escaped(value)}"
 
 

@@ -9,7 +9,6 @@ a client authenticates is Authlib's `ClientAuth`, with our hooks.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, cast
@@ -21,6 +20,7 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.connections import CONNECT, MAX_BODY, SILENCE, Answer, Connections, TooLargeError
 from bff.oidc.form import form_encoded
 from bff.oidc.mtls import tls_context
+from bff.sessions.deadline import Deadline
 
 DEADLINE = 10.0
 TIMEOUT = httpx2.Timeout(SILENCE, connect=CONNECT, pool=DEADLINE)
@@ -118,7 +118,7 @@ class ProviderClient:
 
 async def _in_time(answer: Awaitable[Answer]) -> Answer:
     try:
-        async with asyncio.timeout(DEADLINE):
+        with Deadline(DEADLINE):
             return await answer
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, TimeoutError) as error:
         # The library's text may name URLs with parameters; only the kind of error is kept.

@@ -8,6 +8,7 @@ halves of surrogate pairs (RFC 7493 2.1): no text that a parser accepted may fai
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any, TypeGuard
 
 
@@ -18,7 +19,7 @@ class BadJsonError(ValueError):
 def parse_object(data: bytes | str) -> dict[str, Any]:
     """Return the JSON object in `data` (RFC 8259). Raises BadJsonError for anything else."""
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        text = data if isinstance(data, str) else data.removeprefix(BOM_UTF8).decode()
         value = _DECODER.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()

@@ -1,19 +1,19 @@
 """The two cookies: names, values, attributes (contract, section 4; RFC 6265bis). Pure.
 
 A value is 256 random bits and a signature (itsdangerous, HMAC-SHA-256). The signature lets us turn
-away guesses without asking Redis; it carries no meaning otherwise. A value that was once found to
-be signed by us needs no second look while this process lives, since its secrets do not change.
+away guesses without asking Redis; it carries no meaning otherwise. A value that this process wrote,
+or once found to be signed by us, needs no second look while it lives: its secrets do not change.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from itsdangerous import BadSignature
 from itsdangerous.encoding import base64_decode, base64_encode
 
+from bff.base64url import base64url
 from bff.sessions.signer import KeyedSigner
 
 ID_BYTES = 32
@@ -38,16 +38,20 @@ class Cookie:
         self._max_age = "" if max_age is None else f"; Max-Age={max_age}"
         # Only good values stay: what raises is not remembered, so guesses push nothing out.
         self._verified = lru_cache(maxsize=REMEMBERED)(self._verify)
+        self._issued: dict[bytes, str] = {}
 
     def issue(self, random: bytes) -> tuple[str, str]:
         """Return a new id made of 32 random bytes, and the Set-Cookie value that carries it."""
-        identifier = base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+        identifier = base64url(random)
         return identifier, self.renew(identifier)
 
     def renew(self, identifier: str) -> str:
         """Return the Set-Cookie value for an id that the browser has already."""
-        value = self._signer.sign(identifier).decode()
-        return f"{self.name}={value}; {self._attributes}{self._max_age}"
+        value = self._signer.sign(identifier)
+        self._issued[value] = identifier
+        if len(self._issued) > REMEMBERED:
+            del self._issued[next(iter(self._issued))]
+        return f"{self.name}={value.decode()}; {self._attributes}{self._max_age}"
 
     def clear(self) -> str:
         """Return the Set-Cookie value that removes the cookie."""
@@ -72,6 +76,9 @@ class Cookie:
 
     def _verify(self, value: bytes) -> str:
         """Return the id in a cookie's value. Raises BadSignature unless it is one that we wrote."""
+        issued = self._issued.pop(value, None)
+        if issued is not None:
+            return issued
         if len(value) > MAX_VALUE:
             raise BadSignature("too long")
         identifier = self._signer.unsign(value)

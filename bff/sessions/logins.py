@@ -62,7 +62,7 @@ class Login:
             for name in FIELDS
             if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
-        return json.dumps(unusual, separators=(",", ":")).encode()
+        return _ENCODER.encode(unusual).encode()
 
     @classmethod
     def parse(cls, plain: bytes, started_at: float) -> Self:
@@ -74,6 +74,7 @@ class Login:
 
 
 FIELDS = tuple(one.name for one in fields(Login))
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Logins:

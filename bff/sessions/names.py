@@ -7,21 +7,21 @@ alike. The braces are Redis Cluster's hash tag: keys that one script touches sha
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from functools import lru_cache
+
+from bff.base64url import base64url
 
 CHANNEL = "bff:sessions"
 
 
 def digest(purpose: str, *parts: str) -> str:
     """Return the hash of several strings: 43 characters, base64url (SHA-256)."""
-    state = hashlib.sha256(purpose.encode())
+    hashed = purpose.encode()
     for part in parts:
         encoded = part.encode()
-        state.update(len(encoded).to_bytes(4, "big"))
-        state.update(encoded)
-    return base64.urlsafe_b64encode(state.digest()).rstrip(b"=").decode()
+        hashed += len(encoded).to_bytes(4, "big") + encoded
+    return base64url(hashlib.sha256(hashed).digest())
 
 
 @lru_cache(maxsize=8192)

@@ -14,10 +14,12 @@ from binascii import Error as BinasciiError
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Container, Iterable
 
+from bff.base64url import base64url
+
 MAX_PARTS = 255
 HEAD = 3
-TO_URL = bytes.maketrans(b"+/", b"-_")
-FROM_URL = bytes.maketrans(b"-_", b"+/")
+# What is of the other alphabet becomes what is of none.
+FROM_URL = bytes.maketrans(b"-_+/", b"+/-_")
 
 
 def pack(tokens: Iterable[str | None]) -> bytes:
@@ -51,18 +53,15 @@ def unpack(packed: bytes, without: Container[int] = ()) -> list[str | None]:
                 continue
             kept = packed[at + HEAD : at + HEAD + head // 2]
             at += HEAD + len(kept)
-            parts.append(_encoded(kept) if head % 2 else kept.decode("utf-8", "surrogatepass"))
+            parts.append(base64url(kept) if head % 2 else kept.decode("utf-8", "surrogatepass"))
         tokens.append(".".join(parts) if number else None)
     return tokens
 
 
-def _encoded(data: bytes) -> str:
-    return b2a_base64(data, newline=False).translate(TO_URL, b"=").decode()
-
-
 def _decoded(part: str) -> bytes | None:
     try:
-        data = a2b_base64(part.encode("ascii").translate(FROM_URL) + b"==")
+        usual = part.encode("ascii").translate(FROM_URL)
+        data = a2b_base64(usual + b"==")
     except (BinasciiError, UnicodeEncodeError):
         return None
-    return data if _encoded(data) == part else None
+    return data if b2a_base64(data, newline=False).rstrip(b"=") == usual else None

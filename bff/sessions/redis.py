@@ -108,12 +108,13 @@ class Redis:
             return [await self._run_together(step, lasting=lasting) for step in steps]
         together = [call for step in steps for call in step]
         found = await self._call_all(together, lasting=lasting)
-        late = any(_unknown(answer) for answer in found)
-        answers = await self._settled(together, found, lasting=lasting)
-        if late:
-            seen = len(answers) - len(steps[-1])
-            answers[seen:] = await self._run_together(steps[-1], lasting=lasting)
-        rest = iter(answers)
+        if _faulty(found):
+            late = any(_unknown(answer) for answer in found)
+            await self._settle_all(together, found, lasting=lasting)
+            if late:
+                seen = len(found) - len(steps[-1])
+                found[seen:] = await self._run_together(steps[-1], lasting=lasting)
+        rest = iter(found)
         return [[next(rest) for _ in step] for step in steps]
 
     async def get(self, name: str) -> bytes | None:
@@ -182,7 +183,9 @@ class Redis:
         if not calls:
             return []
         found = await self._call_all(calls, lasting=lasting)
-        return await self._settled(calls, found, lasting=lasting)
+        if _faulty(found):
+            await self._settle_all(calls, found, lasting=lasting)
+        return found
 
     async def _call_all(self, calls: Sequence[Call], *, lasting: bool) -> list[Any]:
         commands = [(call.keys[0], _by_hash(*call)) for call in calls]
@@ -191,17 +194,14 @@ class Redis:
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 
-    async def _settled(
-        self, calls: Sequence[Call], found: list[Any], *, lasting: bool
-    ) -> list[Any]:
-        """Return answers once all is done: what was unknown is sent whole, in order."""
+    async def _settle_all(self, calls: Sequence[Call], found: list[Any], *, lasting: bool) -> None:
+        """Do what was not: what was unknown is sent whole, in order. Raises any other fault."""
         for number, answer in enumerate(found):
             if _unknown(answer):
                 found[number] = await self.run(*calls[number], lasting=lasting)
         for answer in found:
             if isinstance(answer, Exception):
                 raise _unavailable(answer)
-        return found
 
     def _fetch_all(self) -> None:
         fetches, self._fetches = self._fetches, {}
@@ -245,6 +245,10 @@ def connect(url: str) -> Redis:
 
 def _by_hash(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Command:
     return ("EVALSHA", script.sha, len(keys), *keys, *args)
+
+
+def _faulty(answers: list[Any]) -> bool:
+    return True in [isinstance(answer, Exception) for answer in answers]
 
 
 def _unknown(answer: object) -> bool:

@@ -25,7 +25,7 @@ Command = Sequence[Argument]
 
 # They are typed in part.
 _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
-_parse_error: Any = BaseParser.parse_error  # pyright: ignore[reportUnknownMemberType]
+_errors: Any = BaseParser
 _NOT_YET = object()
 _CLOSED = "the connection was closed"
 
@@ -48,7 +48,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = self._streams[1].transport
         self._parser = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=_parse_error, notEnoughData=_NOT_YET
+            protocolError=InvalidResponse, replyError=_errors.parse_error, notEnoughData=_NOT_YET
         )
         self._lost = lost
         self._asked: asyncio.Future[list[Any]] | None = None

@@ -20,6 +20,7 @@ from bff.sessions.deadline import A_MOMENT, LATE, MOMENTS, Deadline
 from bff.sessions.redis_link import Link, packed
 
 RESTED = 15.0  # seconds without a command
+A_TURN = 0.001  # seconds, in which the loop looks at its sockets; uvloop does not, for none
 PING = packed([("PING",)])
 
 
@@ -37,6 +38,7 @@ class Links:
         self._open: set[Link] = set()
         self._due: dict[Link, float] = {}
         self._bell: asyncio.TimerHandle | None = None
+        self._rings_at = float("inf")
         self._moments = MOMENTS
         self._closed = False
         self._emptied: asyncio.Event | None = None
@@ -51,9 +53,9 @@ class Links:
             link = self._idle.pop()
             if link.open and now - link.used_at < RESTED:
                 self._left -= 1
-                self._due[link] = now + seconds
-                if self._bell is None:
-                    self._ring_at(now, now + seconds)
+                self._due[link] = due = now + seconds
+                if due < self._rings_at:
+                    self._ring_at(now, due)
                 try:
                     return await link.ask(commands, number)
                 except asyncio.CancelledError:
@@ -157,11 +159,15 @@ class Links:
             self._emptied.set()
 
     def _ring_at(self, now: float, due: float, *, has_read: bool = False) -> None:
+        if self._bell is not None:
+            self._bell.cancel()
+        self._rings_at = due
         loop = asyncio.get_running_loop()
         self._bell = loop.call_later(max(0.0, due - now), self._ring, due, has_read)
 
     def _ring(self, due: float, has_read: bool) -> None:
         self._bell = None
+        self._rings_at = float("inf")
         now = asyncio.get_running_loop().time()
         over = [link for link, at in self._due.items() if at <= now]
         if over and now - due > LATE and self._moments:
@@ -169,12 +175,11 @@ class Links:
             self._ring_at(now, now + A_MOMENT)
             return
         if over and not has_read:
-            self._ring_at(now, now, has_read=True)
+            self._ring_at(now, now + A_TURN, has_read=True)
             return
         self._moments = MOMENTS
         for link in over:
             link.fail(TimeoutError())
-        for link, at in self._due.items():
-            if link.open:
-                self._ring_at(now, at)
-                break
+        due = min((at for link, at in self._due.items() if link.open), default=float("inf"))
+        if due < self._rings_at:
+            self._ring_at(now, due)

@@ -66,7 +66,15 @@ class Node:
         if asking or (lasting and self._replicated):
             with Deadline(PATIENCE):
                 return await self._ask_with_more(commands, asking=asking, lasting=lasting)
-        return await self._answers(commands)
+        try:
+            answers = await self._links.ask(packed(commands), len(commands), TIMEOUT, PATIENCE)
+        except (RedisError, OSError) as error:
+            self._note(error)
+            raise
+        for answer in answers:
+            if isinstance(answer, Exception):
+                self._note(answer)
+        return answers
 
     async def ask(self, command: Command, *, asking: bool = False, lasting: bool = False) -> Any:
         """Send a command, as `ask_all` does; return its answer."""
@@ -116,17 +124,6 @@ class Node:
         for closable in (self.client, *self._closers):
             await closable.aclose()
 
-    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
-        try:
-            answers = await self._links.ask(packed(commands), len(commands), TIMEOUT, PATIENCE)
-        except (RedisError, OSError) as error:
-            self._note(error)
-            raise
-        for answer in answers:
-            if isinstance(answer, Exception):
-                self._note(answer)
-        return answers
-
     async def _ask_with_more(
         self, commands: Sequence[Command], *, asking: bool, lasting: bool
     ) -> list[Any]:
@@ -135,7 +132,7 @@ class Node:
         after: list[Command] = []
         if lasting:
             after = [("WAIT", 1, round(REPLICA_PATIENCE * 1000))]
-        answers = await self._answers([*before, *commands, *after])
+        answers = await self.ask_all([*before, *commands, *after])
         if lasting:
             self._note_replicas(answers.pop(), len(commands))
         return answers[1:] if asking else answers

@@ -7,7 +7,6 @@ it is refreshed when less than 60 s are left, or a fifth of its lifetime if that
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import math
@@ -18,6 +17,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Self
 
+from bff.base64url import base64url
 from bff.oidc.dpop import ProofKey
 from bff.sessions.device import Device
 from bff.sessions.packing import pack, unpack
@@ -27,6 +27,9 @@ TOUCH_EVERY = 60.0
 FACTS_LENGTH = 4
 FIRST_PROVIDER = "default"
 LEFT_OUT = (1, 2)  # in the order that tokens are packed in: refresh token and ID token
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class Session:
     def display_id(self) -> str:
         """A name for the session that opens nothing: safe to show to the user."""
         digest = hashlib.sha256(b"display" + self.key.encode()).digest()
-        return base64.urlsafe_b64encode(digest[:15]).decode()
+        return base64url(digest[:15])
 
     def idle_ends_at(self, idle_timeout: float) -> float:
         """When the session ends if nobody uses it again."""
@@ -205,7 +208,7 @@ class Session:
             unusual["proof_key"] = self.proof_key.text
         if unusual:
             facts.append(unusual)
-        written = json.dumps(facts, separators=(",", ":")).encode()
+        written = _ENCODER.encode(facts).encode()
         return len(written).to_bytes(FACTS_LENGTH, "big") + written + pack(packed)
 
     @classmethod

@@ -100,7 +100,7 @@ async def complete(
             raise
         return refused_silently(service, problem)
     answer = done_silently(service) if login.silent else hop(login.return_to)
-    answer.headers.append("set-cookie", set_cookie)
+    answer.raw_headers.append((b"set-cookie", set_cookie.encode("latin-1")))
     return answer
 
 
@@ -176,7 +176,7 @@ async def read_answer(
 ) -> Caller:
     """Read the answer: nothing twice, from our provider, in a browser that began a login."""
     parameters = single_parameters(pairs)
-    browser = service.login_cookie.read(request.headers.raw)
+    browser = service.login_cookie.read(request.scope["headers"])
     if browser is None and provider.registration.response_mode in JWT_MODES:
         raise BadResponseError("no_login_cookie")  # strangers shall not have us verify signatures
     answer = await front_channel.incoming(provider, parameters, service.clock())
@@ -284,7 +284,7 @@ async def end_replaced(
     service: Service, request: Request, login: Login, browser: str, key: str
 ) -> None:
     """End the sessions that this browser had before: it holds one cookie, so one session."""
-    carried = service.session_cookie.read(request.headers.raw)
+    carried = service.session_cookie.read(request.scope["headers"])
     before = {
         login.replaces,
         None if carried is None else names.session_key(carried),

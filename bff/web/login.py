@@ -120,13 +120,13 @@ async def begin(
     await service.rate_limit.check(request.state.client)
     metadata = await provider.metadata()
     secrets = Secrets.draw(service.randomness)
-    cookie = service.login_cookie
-    browser = cookie.read(request.headers.raw)
+    cookie, headers = service.login_cookie, request.scope["headers"]
+    browser = cookie.read(headers)
     if browser is None:
         browser, set_cookie = cookie.issue(service.randomness(32))
     else:
         set_cookie = cookie.renew(browser)
-    current = service.session_cookie.read(request.headers.raw)
+    current = service.session_cookie.read(headers)
     claims = options.claims
     key = ProofKey.generate() if registration.dpop else None
     await service.logins.keep(
@@ -164,7 +164,7 @@ async def begin(
         provider, metadata, parameters, service.clock(), service.randomness(16)
     )
     answer = redirect(authorization_url(metadata.authorization_endpoint, sent))
-    answer.headers.append("set-cookie", set_cookie)
+    answer.raw_headers.append((b"set-cookie", set_cookie.encode("latin-1")))
     log.info("login.started")
     return answer
 

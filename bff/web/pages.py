@@ -8,7 +8,7 @@ stored by a cache.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +17,8 @@ from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import Response
+
+from bff.base64url import base64url
 
 HERE = Path(__file__).parent
 TEMPLATES = Environment(
@@ -35,6 +37,28 @@ PAGE_POLICY = (
 MARKS = ("\x01", "\x02")  # no template has them
 JSON_POLICY = "default-src 'none'; frame-ancestors 'none'"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+REDIRECT = [
+    (b"cache-control", b"no-store"),
+    (b"pragma", b"no-cache"),
+    (b"referrer-policy", b"no-referrer"),
+]
+PAGE = [
+    *REDIRECT,
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+NEVER_FRAMED = (b"x-frame-options", b"DENY")
+
+
+class Ready(Response):
+    """An answer whose fields are as they go out, but for the length of its body."""
+
+    def __init__(self, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        # Not by Starlette's own, which makes these of others.
+        self.body = body
+        self.status_code = status
+        self.background = None
+        self.raw_headers = [*fields, (b"content-length", b"%d" % len(body))]
 
 
 def page(
@@ -51,7 +75,7 @@ def page(
 
     With `script` the one that the template has may run.
     """
-    nonce = secrets.token_urlsafe(16)
+    nonce = base64url(os.urandom(16))
     body = TEMPLATES.get_template(template).render(nonce=nonce, **values)
     return _page(body, nonce, status, headers, ancestors, script=script)
 
@@ -61,7 +85,7 @@ def hop(return_to: str) -> Response:
 
     It is the same each time but for two values, so it is rendered once, with marks in their place.
     """
-    nonce = secrets.token_urlsafe(16)
+    nonce = base64url(os.urandom(16))
     body = _hop().replace(MARKS[0], nonce).replace(MARKS[1], ESCAPE(return_to))
     return _page(body, nonce, 200, None, "'none'", script=False)
 
@@ -80,23 +104,16 @@ def _page(
     *,
     script: bool,
 ) -> Response:
-    framing = {"X-Frame-Options": "DENY"} if ancestors == "'none'" else {}
     policy = PAGE_POLICY.format(nonce=nonce, ancestors=ancestors)
     if script:
         policy += f"; script-src 'nonce-{nonce}'"
-    return Response(
-        body,
-        status,
-        {
-            **NO_STORE,
-            "Content-Security-Policy": policy,
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            **framing,
-            **(headers or {}),
-        },
-        media_type="text/html",
-    )
+    fields = [*PAGE, (b"content-security-policy", policy.encode("latin-1"))]
+    if ancestors == "'none'":
+        fields.append(NEVER_FRAMED)
+    answer = Ready(body.encode(), status, fields)
+    for name, value in (headers or {}).items():
+        answer.headers[name] = value
+    return answer
 
 
 def json_answer(
@@ -122,11 +139,7 @@ def json_answer(
 
 def redirect(url: str, *, status: int = 303) -> Response:
     """Return a redirect. `url` must be made of settings and discovery, or judged before."""
-    return Response(
-        None,
-        status,
-        {**NO_STORE, "Location": url, "Referrer-Policy": "no-referrer"},
-    )
+    return Ready(b"", status, [*REDIRECT, (b"location", url.encode("latin-1"))])
 
 
 def wants_page(headers: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class Service:
     login_cookie: Cookie
     rate_limit: LoginRateLimit
     clock: Callable[[], float] = time.time
-    randomness: Callable[[int], bytes] = field(default=secrets.token_bytes)
+    randomness: Callable[[int], bytes] = field(default=os.urandom)
 
     def redirect_uri(self, provider: Provider) -> str:
         """Return the redirect URI to register at a provider: each has its own (RFC 9700, 4.4.2)."""

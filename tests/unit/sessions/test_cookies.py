@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
-from bff.sessions.cookies import MAX_VALUE, Cookie, login_cookie, session_cookie
+from bff.sessions.cookies import MAX_VALUE, REMEMBERED, Cookie, login_cookie, session_cookie
 
 OLD, NEW, OTHER = ("o" * 32, "n" * 32, "x" * 32)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -210,3 +210,14 @@ def test_a_signed_value_of_another_length_is_none() -> None:
     for length, good in ((43, True), (42, False), (44, False), (0, False), (MAX_VALUE, False)):
         signed = signer.sign("a" * length).decode()
         assert (cookie().read(header(f"bff={signed}")) is not None) is good
+
+
+def test_what_was_written_long_ago_is_read() -> None:
+    """However many cookies were written since, of which as many are remembered as may be."""
+    made = cookie()
+    identifier, written = made.issue(os.urandom(32))
+    for _ in range(REMEMBERED + 1):
+        made.issue(os.urandom(32))
+    assert len(made._issued) == REMEMBERED
+    for _ in range(2):
+        assert made.read(header(f"bff={value_of(written)}")) == identifier
