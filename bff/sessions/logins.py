@@ -67,14 +67,14 @@ class Login:
     @classmethod
     def parse(cls, plain: bytes, started_at: float) -> Self:
         """Return the login that `dump` wrote."""
-        kept: dict[str, Any] = json.loads(plain)
+        kept: dict[str, Any] = _DECODER.decode(plain.decode())
         kept["started_at"] = started_at
         kept["essential"] = tuple(kept.get("essential", ()))
         return cls(**kept)
 
 
 FIELDS = tuple(one.name for one in fields(Login))
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER, _DECODER = json.JSONEncoder(separators=(",", ":")), json.JSONDecoder()
 
 
 class Logins:

@@ -39,7 +39,7 @@ from bff.sessions.logins import Login
 from bff.sessions.session import Session, Tokens, absolute_end
 from bff.sessions.store import EndReason, LoggedOutError
 from bff.web.pages import hop
-from bff.web.service import Service, callback_path, form_pairs, query_pairs
+from bff.web.service import Service, callback_path, client_of, form_pairs, query_pairs
 from bff.web.silent import done_silently, refused_silently
 
 # The provider tells these of how the user signed in, and only in the ID token.
@@ -88,7 +88,7 @@ async def complete(
     service: Service, provider: Provider, request: Request, pairs: list[tuple[str, str]]
 ) -> Response:
     """Answer the browser that comes back: on to where the login leads, or to who waits for it."""
-    silent = request.headers.get("sec-fetch-dest") == "iframe"
+    silent = (b"sec-fetch-dest", b"iframe") in request.scope["headers"]
     try:
         metadata = await provider.metadata()
         caller = await find_answer(service, provider, request, pairs, metadata)
@@ -274,7 +274,7 @@ def new_session(
         created_at=now,
         last_used_at=now,
         ends_at=absolute_end(now, service.settings.session_max_lifetime, id_token.claims),
-        device=Device(request.state.client, browser_in_words(request.headers.get("user-agent"))),
+        device=Device(client_of(request), browser_in_words(request.headers.get("user-agent"))),
         provider=provider.registration.name,
         proof_key=key,
     )

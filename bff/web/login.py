@@ -29,7 +29,7 @@ from bff.return_to import safe_return_to
 from bff.sessions import names
 from bff.sessions.logins import Login
 from bff.web.pages import page, redirect
-from bff.web.service import Service, once, query_pairs
+from bff.web.service import Service, client_of, once, query_pairs
 from bff.web.silent import refused_silently
 
 OPTIONS = (
@@ -117,7 +117,7 @@ async def begin(
             check_askable(options)
         except BadOptionError as error:
             raise _bad_option(error) from None
-    await service.rate_limit.check(request.state.client)
+    await service.rate_limit.check(client_of(request))
     metadata = await provider.metadata()
     secrets = Secrets.draw(service.randomness)
     cookie, headers = service.login_cookie, request.scope["headers"]

@@ -79,6 +79,12 @@ def callback_path(name: str) -> str:
     return CALLBACK if name == FIRST_PROVIDER else f"{CALLBACK}/{name}"
 
 
+def client_of(request: Request) -> str:
+    """Return the address of the client, as the gate has found it."""
+    address: str = request.scope["state"]["client"]
+    return address
+
+
 def query_pairs(request: Request) -> list[tuple[str, str]]:
     """Return the query's parameters in order. Raises bad_request for what is no query."""
     return _pairs(request.scope["query_string"])
@@ -118,8 +124,13 @@ def once(pairs: list[tuple[str, str]], *names: str) -> dict[str, str]:
 
 def _pairs(data: bytes) -> list[tuple[str, str]]:
     try:
+        text = data.decode("ascii")
+        if "%" not in text and "+" not in text and text.count("&") < MAX_FIELDS:
+            # As parse_qsl reads it, which looks at each part for what is not there.
+            parts = [part.partition("=") for part in text.split("&") if part]
+            return [(name, value) for name, _, value in parts]
         return parse_qsl(
-            data.decode("ascii"),
+            text,
             keep_blank_values=True,
             errors="strict",
             max_num_fields=MAX_FIELDS,
