@@ -160,8 +160,8 @@ class TwoWays:
             script = self.answers[int(number[1]) if number else 0]
             if script == b"" and served:
                 return
-            for number, piece in enumerate((script,) if isinstance(script, bytes) else script):
-                await asyncio.sleep(0.02 if number else 0)
+            for place, piece in enumerate((script,) if isinstance(script, bytes) else script):
+                await asyncio.sleep(0.02 if place else 0)
                 if piece == b"close":
                     return
                 if piece == LONG:
