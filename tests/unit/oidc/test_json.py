@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.oidc.json import BadJsonError, is_array, is_object, parse_object
+from bff.oidc.json import MAX_DEPTH, BadJsonError, is_array, is_object, parse_object
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_anything_else_is_refused(data: bytes) -> None:
         parse_object(data)
 
 
-@pytest.mark.parametrize("depth", [10_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH, 1000, 10_000, 100_000, 1_000_000])
 @pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_deep_nesting_is_refused(depth: int, begin: bytes, end: bytes) -> None:
     """Nesting deeper than anything real is an error of the sender, not a crash."""
@@ -56,8 +56,17 @@ def test_deep_nesting_is_refused(depth: int, begin: bytes, end: bytes) -> None:
         parse_object(b'{"a":' + begin * depth + b"1" + end * depth + b"}")
 
 
+@pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_is_just_deep_enough_is_read(begin: bytes, end: bytes) -> None:
+    """The limit counts levels, not brackets: there may be many of them, and in strings too."""
+    depth = MAX_DEPTH - 1
+    plain = b'{"a":' + begin * depth + b"1" + end * depth + b',"b":"' + b"[{" * 1000 + b'"}'
+    assert parse_object(plain).keys() == {"a", "b"}
+
+
 def test_a_large_object_is_read() -> None:
     """Size is limited where the bytes come in, not here."""
+    assert len(parse_object(json.dumps({"keys": [{}] * 10_000}))["keys"]) == 10_000
     members = {f"name{number}": "x" * 100 for number in range(10_000)}
     assert parse_object(json.dumps(members)) == members
 
