@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bff.sessions.embedded import LONGEST_SOCKET_PATH, EmbeddedRedis
+from bff.sessions.embedded import LONGEST_SOCKET_PATH
 from tests.support.demo import Demo, begin_demo, free_addresses, start_demo
 from tests.support.user_agent import UserAgent
 
@@ -38,7 +38,8 @@ def run_demo(tmp_path: Path) -> Iterator[Begin]:
             socket.socket(socket.AF_UNIX) as redis,
             pytest.raises(OSError, match=r"No such|refused"),
         ):
-            redis.connect(EmbeddedRedis(demo.folder).url.removeprefix("unix://"))
+            redis.connect(demo.socket)
+        Path(demo.socket).unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ class Demo:
         """Where this demo keeps its data."""
         return self.data / "bff" / "demo" / str(self.addresses.port)
 
+    @property
+    def socket(self) -> str:
+        """Where its Redis listens."""
+        return EmbeddedRedis(self.folder).url.removeprefix("unix://")
+
     def interrupt(self, patience: float = 15.0) -> int:
         """Press Ctrl-C; return the exit code. Raises subprocess.TimeoutExpired."""
         self.process.popen.send_signal(signal.SIGINT)
@@ -56,7 +61,6 @@ class Demo:
 
     def leftovers(self) -> list[int]:
         """The processes that still work on its data: Redis shows no more than its socket."""
-        socket = EmbeddedRedis(self.folder).url.removeprefix("unix://")
         listing = subprocess.run(
             ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True
         )
@@ -64,7 +68,7 @@ class Demo:
         return [
             int(pid)
             for pid, *args in lines
-            if args and (str(self.data) in args[0] or socket in args[0])
+            if args and (str(self.data) in args[0] or self.socket in args[0])
         ]
 
 
