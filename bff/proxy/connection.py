@@ -247,7 +247,7 @@ class UpstreamConnection(asyncio.Protocol):
                 sent += len(piece)
                 if length is None:
                     if piece:
-                        self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
+                        self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 elif sent > length:
                     raise RequestBodyError("the request body is longer than announced")
                 else:
