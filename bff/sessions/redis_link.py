@@ -121,3 +121,4 @@ class Link(asyncio.Protocol):
         asked, self._asked = self._asked, None
         if asked is not None and not asked.done():
             asked.set_exception(error)
+            asked.exception()  # noted here too, in case nobody waits any more
