@@ -32,15 +32,13 @@ from bff.proxy.admission import Grant
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.departure import Departure
 from bff.proxy.expectant import Exchange
-from bff.proxy.forms import LARGEST, LINE_END, key_of, split
+from bff.proxy.forms import LARGEST, end_of_line, key_of, split
 from bff.proxy.http import HttpProxy
 from bff.proxy.response import HIGH_WATER, UpstreamResponse
 from bff.proxy.route import target
 from bff.proxy.upstream import UpstreamPool
 
 _UNAUTHORIZED = 401
-_METHOD = b"GET "
-_VERSION = b" HTTP/1.1"
 _IN_QUERY = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 
 
@@ -54,13 +52,8 @@ class Express:
 
     def __call__(self, line: Line, data: bytes) -> Flight | None:
         """Take a request, or leave it: then None is returned, and nothing was sent."""
-        end = data.find(LINE_END)
-        if (
-            len(data) > LARGEST
-            or data[:4] != _METHOD
-            or data[end - 9 : end] != _VERSION
-            or line.client is None
-        ):
+        end = -1 if len(data) > LARGEST else end_of_line(data)
+        if end < 0 or line.client is None:
             return None
         raw_path, _, query = data[4 : end - 9].partition(b"?")
         pieces = split(data[end:])

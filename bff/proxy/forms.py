@@ -28,6 +28,8 @@ from bff.proxy.wire import BLANKS, Form
 ENTRIES = 1024
 LARGEST = 4096
 LINE_END = b"\r\n"
+_METHOD = b"GET "
+_VERSION = b" HTTP/1.1"
 COOKIE = b"cookie"
 FORWARDED_FOR = b"x-forwarded-for"
 REQUEST_ID = b"x-request-id"
@@ -75,6 +77,16 @@ class Forms(dict[Key, Known]):
         self[key] = known
 
 
+def end_of_line(data: bytes) -> int:
+    """Return where the first line of a request ends; -1 unless it is the line of a GET, as usual.
+
+    What came before it, such as an empty line (RFC 9112 section 2.2), would be taken for a part of
+    it, and the line itself for one of the fields.
+    """
+    end = data.find(LINE_END)
+    return end if data[:4] == _METHOD and data[end - 9 : end] == _VERSION else -1
+
+
 def split(fields: bytes) -> list[bytes]:
     """Return a head's fields in pieces: what stays, then again and again a name, a value, the rest.
 
@@ -91,10 +103,11 @@ def key_of(route: Route, pieces: list[bytes]) -> Key:
 def pieces_of(route: Route, scope: Scope) -> list[bytes] | None:
     """Return the pieces of a request's fields; None for one that cannot be known."""
     data: bytes | None = scope["state"].get(BYTES)
-    if data is None or len(data) > LARGEST or route.cookies or scope["method"] != "GET":
+    if data is None or len(data) > LARGEST or route.cookies:
         return None
-    fields = data[data.find(LINE_END) :]
-    if b"\n " in fields or b"\n\t" in fields:
+    end = end_of_line(data)
+    fields = data[end:]
+    if end < 0 or b"\n " in fields or b"\n\t" in fields:
         return None
     pieces = split(fields)
     names = [name.lower() for name in pieces[1::3]]

@@ -181,6 +181,13 @@ def test_a_request_that_looks_like_a_known_one_is_left_alone(ways: TwoWays) -> N
         assert ways.alike(data) == 0, data
 
 
+def test_an_empty_line_before_a_request_teaches_nothing(ways: TwoWays) -> None:
+    """RFC 9112 section 2.2 lets it stand there; the request's own line is never a field's."""
+    late = b"\r\n" + ways.get(b"0", "X-Late: 1")
+    assert ways.alike(late) == 0
+    assert ways.alike(b"GET /api/1 HTTP/1.1" + late) == 0
+
+
 def test_a_connection_carries_one_request_after_another(ways: TwoWays) -> None:
     """Kept alive, in turn, of both kinds; and what is sent ahead is answered in order."""
     get, last = ways.get(b"0"), ways.get(b"6")
