@@ -39,6 +39,7 @@ from bff.proxy.route import target
 from bff.proxy.upstream import UpstreamPool
 
 _UNAUTHORIZED = 401
+_LONGEST = len(str(HIGH_WATER))
 _IN_QUERY = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 
 
@@ -259,5 +260,6 @@ def _is_short(result: UpstreamResponse) -> bool:
     """Whether an answer says that its body is short: then its end is waited for, a moment."""
     for name, value in result.headers:
         if name == b"content-length":
-            return int(value) <= HIGH_WATER
+            # By its digits first: Python refuses to read thousands, and noughts may be as many.
+            return len(value) <= _LONGEST and int(value) <= HIGH_WATER
     return False

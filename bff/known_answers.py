@@ -23,6 +23,7 @@ from bff.memo import Marks
 LARGEST = 4096
 FORMS = 8  # of one route and origin; what is not found has been compared with so many
 LOOKS = 32  # answers that are looked at in a while: making a form costs as much as ten of them
+A_LOOK = 512  # bytes of a head, for which that holds; a larger one counts as several
 A_WHILE = 1.0
 _HEAD_END = b"\r\n\r\n"
 _VARYING = re.compile(rb"(?i)\r\n(content-length|date|etag|x-request-id):([^\r\n]*)")
@@ -110,7 +111,7 @@ class KnownAnswers:
 
         `ours` makes our answer to it, without the server's own fields.
         """
-        if not self._may_look(now):
+        if not self._may_look(data, now):
             return
         pattern = pattern_of(data)
         if pattern is None or self._marks.is_new((key, pattern)):
@@ -126,11 +127,11 @@ class KnownAnswers:
             forms.insert(0, form)
             del forms[FORMS:]
 
-    def _may_look(self, now: float) -> bool:
+    def _may_look(self, data: bytes, now: float) -> bool:
         if now >= self._looks_until:
             self._looks = 0
             self._looks_until = now + A_WHILE
-        self._looks += 1
+        self._looks += 1 + max(0, data.find(_HEAD_END, 0, LARGEST)) // A_LOOK
         return self._looks <= LOOKS
 
 

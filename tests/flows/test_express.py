@@ -44,6 +44,7 @@ ANSWERS: dict[str, bytes | tuple[bytes, ...]] = {
     "slow": (LONG, OK),
     "never": (NEVER,),
     "old": (b"HTTP/1.0 200 OK\r\n\r\nold", b"close"),
+    "noughts": (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"0" * 5000 + b"2\r\n\r\n", b"{}"),
 }
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bff.known_answers import A_WHILE, FORMS, LARGEST, LOOKS, KnownAnswers, pattern_of
+from bff.known_answers import A_LOOK, A_WHILE, FORMS, LARGEST, LOOKS, KnownAnswers, pattern_of
 
 KEY = (1, None)
 ID = b"0123"
@@ -101,6 +101,17 @@ def test_what_never_comes_twice_costs_little() -> None:
     learner.learn(0, now=A_WHILE)
     assert learner.knows(0)
     assert learner.made == 1
+
+
+def test_large_heads_cost_no_more() -> None:
+    """What is done for an answer grows with its head, so fewer of them are looked at."""
+    learner = Learner()
+    large = theirs(1).replace(b"Date: ", b"X: %b\r\nDate: " % (b"a" * 4 * A_LOOK))
+    for _ in range(LOOKS // 5 + 1):
+        learner.answers.learn(KEY, large, ID, lambda: b"", 0.0)
+    for _ in range(3):
+        learner.learn(2)
+    assert not learner.knows(2)
 
 
 @pytest.mark.parametrize(
