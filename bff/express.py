@@ -248,12 +248,16 @@ class Flight:
 
     async def _first(self) -> UpstreamResponse:
         """Return the answer that came, or that comes when a stale connection is made up for."""
-        assert self._outcome is not None
-        assert self._exchange is not None
+        outcome, exchange = self._outcome, self._exchange
+        assert outcome is not None
+        assert exchange is not None
+        self._exchange = self._result = None  # no ring, as above
         try:
-            return await self._outcome
+            return await outcome
         except Exception as error:  # noqa: BLE001 - `again` raises it
-            return await self._pool.again(self._exchange, error)
+            return await self._pool.again(exchange, error)
+        finally:
+            self._outcome = None
 
 
 def _is_short(result: UpstreamResponse) -> bool:
