@@ -16,11 +16,11 @@ from typing import Any, cast
 import httpx2
 from authlib.oauth2.auth import ClientAuth
 
+from bff.deadline import Deadline
 from bff.errors import ProviderUnavailableError
 from bff.oidc.connections import CONNECT, MAX_BODY, SILENCE, Answer, Connections, TooLargeError
 from bff.oidc.form import form_encoded
 from bff.oidc.mtls import tls_context
-from bff.sessions.deadline import Deadline
 
 DEADLINE = 10.0
 TIMEOUT = httpx2.Timeout(SILENCE, connect=CONNECT, pool=DEADLINE)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
+from bff.deadline import Deadline
 from bff.errors import StoreUnavailableError
-from bff.sessions.deadline import Deadline
 from bff.sessions.redis_clients import Nodes, nodes_of
 from bff.sessions.redis_link import Argument, Command
 from bff.sessions.redis_node import PATIENCE, Client

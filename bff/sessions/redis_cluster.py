@@ -34,7 +34,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from bff.sessions.deadline import Deadline
+from bff.deadline import Deadline
 from bff.sessions.redis_link import Command
 from bff.sessions.redis_node import PATIENCE, TIMEOUT, Client, Found, Node
 

@@ -16,11 +16,10 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from bff.sessions.deadline import A_MOMENT, LATE, MOMENTS, Deadline
+from bff.deadline import A_MOMENT, A_TURN, LATE, MOMENTS, Deadline
 from bff.sessions.redis_link import Link, packed
 
 RESTED = 15.0  # seconds without a command
-A_TURN = 0.001  # seconds, in which the loop looks at its sockets; uvloop does not, for none
 PING = packed([("PING",)])
 
 

@@ -21,7 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from bff.sessions.deadline import Deadline
+from bff.deadline import Deadline
 from bff.sessions.redis_link import Command, packed
 from bff.sessions.redis_links import Links
 

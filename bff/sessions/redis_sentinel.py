@@ -18,7 +18,7 @@ import redis.asyncio.sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from bff.sessions.deadline import Deadline
+from bff.deadline import Deadline
 
 # It has no types.
 Sentinel: Any = redis.asyncio.sentinel.Sentinel

@@ -23,9 +23,9 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from bff.deadline import Deadline
 from bff.errors import StoreUnavailableError
 from bff.sessions import names
-from bff.sessions.deadline import Deadline
 from bff.sessions.redis import Redis
 from bff.sessions.tasks import stop
 

@@ -17,8 +17,8 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import BusyLoadingError, InvalidResponse, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from bff.deadline import LATE, MOMENTS
 from bff.sessions import redis_links
-from bff.sessions.deadline import LATE, MOMENTS
 from bff.sessions.redis_link import Command, packed
 from bff.sessions.redis_links import Links
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from bff.sessions.deadline import MOMENTS, Deadline
+from bff.deadline import MOMENTS, Deadline
 
 LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 Loop = Callable[[], asyncio.AbstractEventLoop]

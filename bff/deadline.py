@@ -13,6 +13,7 @@ from types import TracebackType
 
 LATE = 0.05  # seconds after its time that a bell rings in a loop that was held up
 A_MOMENT = 0.25
+A_TURN = 0.001  # seconds, in which the loop looks at its sockets; uvloop does not, for none
 MOMENTS = 8
 
 
@@ -50,9 +51,9 @@ class Deadline:
         ):
             raise TimeoutError from error
 
-    def _set(self, seconds: float) -> None:
+    def _set(self, seconds: float, *, has_read: bool = False) -> None:
         due = self._loop.time() + seconds
-        self._bell = self._loop.call_later(seconds, self._ring, due, seconds == 0)
+        self._bell = self._loop.call_later(seconds, self._ring, due, has_read)
 
     def _ring(self, due: float, has_read: bool) -> None:
         if self._loop.time() - due > LATE and self._moments:
@@ -62,4 +63,4 @@ class Deadline:
             self._rung = True
             self._task.cancel()
         else:
-            self._set(0)
+            self._set(A_TURN, has_read=True)
