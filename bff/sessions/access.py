@@ -14,6 +14,8 @@ from bff.sessions.session import Session
 from bff.sessions.store import SessionStore
 from bff.sessions.touches import Touches
 
+LONGEST_LINE = 1024  # bytes of a `Cookie` field that is remembered: who is signed in chooses them
+
 
 class Access:
     """Finds the session of a request and keeps it usable."""
@@ -49,9 +51,10 @@ class Access:
             if identifier is None:
                 return None
             key = names.session_key(identifier)
-            if len(self._keys) >= REMEMBERED:
-                self._keys.clear()
-            self._keys[line] = key
+            if len(line) <= LONGEST_LINE:
+                if len(self._keys) >= REMEMBERED:
+                    self._keys.clear()
+                self._keys[line] = key
         return self._at_hand(key)
 
     def _at_hand(self, key: str) -> Session | None:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from bff.errors import StoreUnavailableError
 from bff.sessions import names
-from bff.sessions.access import Access
+from bff.sessions.access import LONGEST_LINE, Access
 from bff.sessions.cache import SessionCache
 from bff.sessions.cookies import session_cookie
 from bff.sessions.parties import Parties, Party
@@ -172,6 +172,31 @@ async def test_a_session_is_at_hand_once_it_was_opened(
     found = await kept.reload(session.key)
     assert found is not None
     assert found.last_used_at == clock.now
+
+
+async def test_long_lines_of_cookies_are_not_remembered(
+    access: Access,
+    kept: SessionStore,
+    browser: tuple[Headers, Session],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are read each time, so that who is signed in fills no memory with them."""
+    assert kept.cache is not None
+    headers, session = browser
+    await access.session(headers)
+    read: list[bytes] = []
+    values_in = access.cookie.values_in
+
+    def counted(line: bytes) -> list[bytes]:
+        read.append(line)
+        return values_in(line)
+
+    monkeypatch.setattr(access.cookie, "values_in", counted)
+    for length, times in ((10, 1), (LONGEST_LINE, 3)):
+        line = b"%b; other=%b" % (headers[0][1], b"a" * length)
+        for _ in range(3):
+            assert access.at_hand_by(line) == session.at_hand()
+        assert read.count(line) == times
 
 
 async def test_what_needs_work_is_not_at_hand(
