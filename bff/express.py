@@ -187,6 +187,7 @@ class Flight:
         elif result.complete:
             self._end()
         elif _is_short(result):
+            self._whole = None
             result.when_over(self._end)
         else:
             self.land()

@@ -4,7 +4,7 @@ An upstream says nearly the same before each of its bodies: but for `Content-Len
 and a request id, the bytes are those of the answers before. What the browser is told then follows
 from the earlier answer, which was parsed, judged and dressed as every other.
 
-Rules: only an answer that came whole, and after which the connection went on; only bytes that the
+Rules: only a final answer that came whole, after which the connection went on; only bytes that the
 strict parser took, compared one by one, but for the four values, of which the length is digits, as
 many as there are bytes, and the others are visible; only what has come twice is kept; a form that
 does not give, of the answer it is made of, what the ordinary way gave, is not kept. Bounded in
@@ -26,6 +26,7 @@ LOOKS = 32  # answers that are looked at in a while: making a form costs as much
 A_LOOK = 512  # bytes of a head, for which that holds; a larger one counts as several
 A_WHILE = 1.0
 _HEAD_END = b"\r\n\r\n"
+_FINAL = re.compile(rb"HTTP/1\.[01] [2-5]")  # what is said ahead of an answer is no answer (1xx)
 _VARYING = re.compile(rb"(?i)\r\n(content-length|date|etag|x-request-id):([^\r\n]*)")
 _IN = {
     b"content-length": rb" (?P<length>[0-9]{1,9})",
@@ -138,7 +139,7 @@ class KnownAnswers:
 def pattern_of(data: bytes) -> bytes | None:
     """Return what matches the heads that are known by this one; None where that has no form."""
     end = data.find(_HEAD_END)
-    if not 0 < end <= LARGEST:
+    if not 0 < end <= LARGEST or not _FINAL.match(data):
         return None
     pattern: list[bytes] = []
     at = 0

@@ -133,6 +133,15 @@ def test_what_comes_often_is_known_if_it_can_be(ways: TwoWays, kind: str) -> Non
     assert times[-1] == (kind in {"fields", "plain", "nothing"})
 
 
+def test_an_interim_answer_is_never_known(ways: TwoWays) -> None:
+    """Nor taken for the answer that follows it, which would be left for whoever asks next."""
+    early = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n"
+    known(ways, ALIKE)
+    for _ in range(4):
+        assert told(ways, (early, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) == 0
+    assert told(ways, (early, ALIKE)) == 0
+
+
 def test_a_client_that_does_not_read_is_waited_for(ways: TwoWays) -> None:
     """Known answers are not piled up in memory; all of them come, in order, once it reads."""
     answer = ALIKE.replace(b"th: 2", b"th: 30000")[:-2] + b"a" * 30_000

@@ -123,11 +123,12 @@ def test_large_heads_cost_no_more() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: a\r\nEtag: b\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: %b\r\n\r\n" % (b"a" * LARGEST),
-        b"X-Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 def test_some_answers_have_no_form(data: bytes) -> None:
-    """Those without one length, with a value twice, or with a large head."""
+    """Those without one length, with a value twice, with a large head, or interim ones."""
     assert pattern_of(data) is None
 
 
