@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from bff.memo import Marks
 
-LARGEST = 4096
+LARGEST = 2048
 FORMS = 8  # of one route and origin; what is not found has been compared with so many
 LOOKS = 32  # answers that are looked at in a while: making a form costs as much as ten of them
 A_LOOK = 512  # bytes of a head, for which that holds; a larger one counts as several

@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError
 
 from bff.deadline import Deadline
 from bff.errors import StoreUnavailableError
 from bff.sessions.redis_clients import Nodes, nodes_of
 from bff.sessions.redis_link import Argument, Command
-from bff.sessions.redis_node import PATIENCE, Client
+from bff.sessions.redis_node import PATIENCE, Client, Found
 
 T = TypeVar("T")
 
@@ -213,9 +213,12 @@ class Redis:
     async def _settle(
         self, names: list[str], fetches: dict[str, asyncio.Future[bytes | None]]
     ) -> None:
+        found: list[Found]
         try:
             found = await self._nodes.get_all(names)
-        except (RedisError, OSError) as error:
+            if len(found) != len(names):
+                raise InvalidResponse("not as many values as names")
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             found = [error] * len(names)
         for name, value in zip(names, found, strict=True):
             waiting = fetches[name]

@@ -31,7 +31,7 @@ MODULES = (
 
 NGINX = """\
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile 8192;
 pid {folder}/nginx-{port}.pid;
 error_log {folder}/nginx-{port}.log warn;
@@ -155,11 +155,13 @@ def upstream(stack: ExitStack, folder: Path, on: frozenset[int]) -> Server:
     return _nginx(stack, folder, on, port, UPSTREAM.format(port=port, body=json_body()))
 
 
-def bare_proxy(stack: ExitStack, folder: Path, on: frozenset[int], before: Server) -> Server:
+def bare_proxy(
+    stack: ExitStack, folder: Path, on: frozenset[int], before: Server, *, workers: int
+) -> Server:
     """Start nginx as a proxy that does nothing but forward; it is ended with the stack."""
     port = free_port()
     http = BARE.format(port=port, upstream=_port(before.url), token=TOKEN)
-    return _nginx(stack, folder, on, port, http)
+    return _nginx(stack, folder, on, port, http, workers)
 
 
 def apache(
@@ -202,9 +204,11 @@ def answered(server: Server) -> int:
     return int(text.splitlines()[2].split()[2])
 
 
-def _nginx(stack: ExitStack, folder: Path, on: frozenset[int], port: int, http: str) -> Server:
+def _nginx(
+    stack: ExitStack, folder: Path, on: frozenset[int], port: int, http: str, workers: int = 1
+) -> Server:
     config = folder / f"nginx-{port}.conf"
-    config.write_text(NGINX.format(folder=folder, port=port, http=http))
+    config.write_text(NGINX.format(folder=folder, port=port, http=http, workers=workers))
     command = [shutil.which("nginx") or BINARIES["nginx"], "-p", str(folder), "-c", str(config)]
     process = _start(stack, command, folder / f"nginx-{port}.out", on)
     url = f"http://127.0.0.1:{port}"

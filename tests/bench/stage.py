@@ -117,8 +117,12 @@ class Stage:
     @cached_property
     def nginx(self) -> Target:
         """A bare nginx proxy."""
-        server = neighbours.bare_proxy(self._stack, self._folder, self.cores.service, self.upstream)
-        return Target("bare nginx", server.url + PATH, (), lambda: server.pids)
+        return self._bare("bare nginx", self.cores.service, 1)
+
+    @cached_property
+    def two_nginx_workers(self) -> Target:
+        """The same with two workers on two cores."""
+        return self._bare("bare nginx, 2 workers", self.cores.all, 2)
 
     @cached_property
     def direct(self) -> Target:
@@ -180,6 +184,12 @@ class Stage:
             (self._fast_redis_url, self.fast.url) if at_fast else (self.redis_url, self.dev.issuer)
         )
         return asyncio.run(people.by_the_store(url, issuer, number, due=due))
+
+    def _bare(self, name: str, on: frozenset[int], workers: int) -> Target:
+        server = neighbours.bare_proxy(
+            self._stack, self._folder, on, self.upstream, workers=workers
+        )
+        return Target(name, server.url + PATH, (), lambda: server.pids)
 
     def _serve(
         self, port: int, settings: dict[str, str], number: int, on: frozenset[int]

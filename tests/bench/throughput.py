@@ -90,23 +90,29 @@ def workers(stage: Stage, rounds: int, seconds: float) -> Section:
         "Two workers",
         "wrk, upstream and Redis share the cores of what is measured: one core for one worker and "
         "all of them, then two cores for two workers and all of them. With the load beside on a "
-        "core of its own, one worker would have two cores already.",
+        "core of its own, one worker would have two cores already. What two cores of this machine "
+        "do more than one, both being busy, bare nginx shows.",
     )
     found: dict[str, list[Sample]] = {}
-    targets = ((stage.service, stage.cores.service), (stage.two_workers, stage.cores.all))
+    one, both = stage.cores.service, stage.cores.all
+    targets = (
+        (stage.service, one), (stage.two_workers, both),
+        (stage.nginx, one), (stage.two_nginx_workers, both),
+    )  # fmt: skip
     try:
         for number in range(rounds + 1):
             for target, on in targets:
-                one = _together(stage, target, on, seconds if number else 1.0)
+                taken = _together(stage, target, on, seconds if number else 1.0)
                 if number:
-                    found.setdefault(target.name, []).append(one)
+                    found.setdefault(target.name, []).append(taken)
     finally:
         stage.wrk.on = stage.cores.load
         move(stage.helpers, stage.cores.load)
-    alone, two = (_add(section, name, samples) for name, samples in found.items())
+    alone, two, bare, bare_two = (_add(section, name, taken) for name, taken in found.items())
     section.findings = [
         Finding.at_least("requests/s, to one worker", two.rate / alone.rate, 1.8),
         Finding.ratio("CPU per request, to one worker", two.cpu / alone.cpu),
+        Finding.ratio("requests/s, to one worker, bare nginx", bare_two.rate / bare.rate),
     ]
     return section
 

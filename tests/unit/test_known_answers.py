@@ -106,8 +106,8 @@ def test_what_never_comes_twice_costs_little() -> None:
 def test_large_heads_cost_no_more() -> None:
     """What is done for an answer grows with its head, so fewer of them are looked at."""
     learner = Learner()
-    large = theirs(1).replace(b"Date: ", b"X: %b\r\nDate: " % (b"a" * 4 * A_LOOK))
-    for _ in range(LOOKS // 5 + 1):
+    large = theirs(1).replace(b"Date: ", b"X: %b\r\nDate: " % (b"a" * 3 * A_LOOK))
+    for _ in range(LOOKS // 4 + 1):
         learner.answers.learn(KEY, large, ID, lambda: b"", 0.0)
     for _ in range(3):
         learner.learn(2)

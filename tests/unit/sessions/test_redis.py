@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -234,3 +235,23 @@ async def test_every_kind_of_url_is_understood(url: str) -> None:
     """Nothing is sent before it is needed, so nobody has to be there."""
     redis = connect(url)
     await redis.aclose()
+
+
+@pytest.mark.parametrize("answer", [b"+FINE\r\n", b":5\r\n", b"*1\r\n$-1\r\n", b"$-1\r\n"])
+async def test_who_waits_for_a_value_hears_of_nonsense(answer: bytes) -> None:
+    """An answer to MGET that is no list of as many values is no answer."""
+    asked: set[bytes] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while data := await reader.read(65_536):
+                for name in re.findall(rb"\r\n(HELLO|CLIENT|MGET|PING)\r\n", data):
+                    asked.add(name)
+                    writer.write({b"MGET": answer, b"PING": b"+PONG\r\n"}.get(name, b"+OK\r\n"))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        redis = connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+        with pytest.raises(StoreUnavailableError):
+            await asyncio.wait_for(asyncio.gather(redis.fetch("x"), redis.fetch("y")), 5)
+        await redis.aclose()
+    assert b"MGET" in asked
