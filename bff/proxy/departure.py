@@ -43,12 +43,18 @@ class Departure:
         if self._session is None:
             await self.browser.gone()
             return
-        with self._live.watch(self._session.key) as ended:
-            left = asyncio.ensure_future(self.browser.gone())
-            over = asyncio.ensure_future(ended.wait())
+        left = asyncio.ensure_future(self.browser.gone())
+
+        def hear(kind: str, _reason: str) -> None:
+            if kind == "ended":
+                self.session_ended = True
+                left.cancel()
+
+        with self._live.follow(self._session.key, hear):
             try:
-                await asyncio.wait((left, over), return_when=asyncio.FIRST_COMPLETED)
-                self.session_ended = ended.is_set()
+                await left
+            except asyncio.CancelledError:
+                if not self.session_ended:
+                    raise
             finally:
                 left.cancel()
-                over.cancel()

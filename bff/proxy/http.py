@@ -95,7 +95,7 @@ class HttpProxy:
         if pieces is None:
             return
         key = key_of(route, pieces)
-        if self.forms.marks.is_new(key):
+        if key in self.forms or self.forms.marks.is_new(key):
             return
         state = {**scope["state"], "request_id": OUR_ID.decode(), "client": CLIENT.decode()}
         blank = {**scope, "state": state, "headers": blanked(scope["headers"])}
