@@ -64,18 +64,6 @@ class LiveSessions:
                 del self._watched[key]
 
     @contextmanager
-    def watch(self, key: str) -> Generator[asyncio.Event]:
-        """Give an event that is set when the session of this key ends, on any worker."""
-        event = asyncio.Event()
-
-        def hear(kind: str, _reason: str) -> None:
-            if kind == "ended":
-                event.set()
-
-        with self.follow(key, hear):
-            yield event
-
-    @contextmanager
     def watch_change(self, key: str) -> Generator[asyncio.Event]:
         """Give an event that is set when anything happens to the session of this key."""
         event = asyncio.Event()

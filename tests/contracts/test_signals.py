@@ -16,6 +16,7 @@ from tests.support.redis_forms import Form, on_each
 from tests.support.sessions import ISSUER
 from tests.support.stopwatch import Stopwatch
 from tests.support.store_worker import Worker, worker
+from tests.support.watching import ending
 
 AT_ONCE = 0.1  # seconds
 
@@ -38,7 +39,7 @@ async def test_an_ended_session_is_served_nowhere(one: Worker, listener: Worker)
         session = await one.sign_in(f"session-{number}")
         assert await listener.store.load(session.key) == session.at_hand()
         assert listener.cache.get(session.key) == session.at_hand()
-        with listener.live.watch(session.key) as ended:
+        with ending(listener.live, session.key) as ended:
             watch = Stopwatch()
             if number % 3 == 0:
                 await one.store.end(session.key, EndReason.LOGOUT)

@@ -17,6 +17,7 @@ from bff.sessions.store import EndReason, SessionStore
 from tests.support.clock import Clock
 from tests.support.sessions import ISSUER, a_session
 from tests.support.stopwatch import Stopwatch
+from tests.support.watching import ending
 
 from .conftest import make_store
 
@@ -79,8 +80,8 @@ async def test_an_ending_is_heard_on_every_worker(make_worker: MakeWorker) -> No
     here, there = await make_worker(), await make_worker()
     session, other = await a_live_session(here.store), await a_live_session(here.store, "two")
     with (
-        here.live.watch(session.key) as first, here.live.watch(session.key) as second,
-        there.live.watch(session.key) as third, there.live.watch(other.key) as bystander,
+        ending(here.live, session.key) as first, ending(here.live, session.key) as second,
+        ending(there.live, session.key) as third, ending(there.live, other.key) as bystander,
     ):  # fmt: skip
         watch = Stopwatch()
         await there.store.end(session.key, EndReason.LOGOUT)
@@ -95,7 +96,7 @@ async def test_a_logout_by_the_provider_is_heard(make_worker: MakeWorker, by: st
     """By sid and by sub, on the worker that did not do it."""
     here, there = await make_worker(), await make_worker()
     session = await a_live_session(here.store)
-    with here.live.watch(session.key) as event:
+    with ending(here.live, session.key) as event:
         if by == "sid":
             await there.store.end_sid(ISSUER, "s1", EndReason.BACKCHANNEL)
         else:
@@ -112,7 +113,7 @@ async def test_followers_hear_the_reason(make_worker: MakeWorker) -> None:
     told: list[tuple[str, str]] = []
     with (
         worker.live.follow(session.key, lambda kind, reason: told.append((kind, reason))),
-        worker.live.watch(session.key) as ended, worker.live.watch_change(session.key) as changed,
+        ending(worker.live, session.key) as ended, worker.live.watch_change(session.key) as changed,
     ):  # fmt: skip
         await worker.store.save(session.with_tokens(session.tokens))
         await heard(changed)
@@ -127,7 +128,7 @@ async def test_a_session_that_is_gone_already_is_told(make_worker: MakeWorker) -
     worker = await make_worker()
     session = await a_live_session(worker.store)
     await worker.store.end(session.key, EndReason.LOGOUT)
-    with worker.live.watch(session.key) as event, worker.live.watch("never was") as other:
+    with ending(worker.live, session.key) as event, ending(worker.live, "never was") as other:
         await heard(event)
         await heard(other)
 
@@ -138,7 +139,7 @@ async def test_a_session_that_runs_out_of_time_is_told(
     """Nobody sends a message then; it is looked up when its time is over."""
     worker = await make_worker()
     session = await a_live_session(worker.store)
-    with worker.live.watch(session.key) as event:
+    with ending(worker.live, session.key) as event:
         await asyncio.sleep(0.6)
         assert not event.is_set()
         clock.advance(1801)
@@ -149,7 +150,7 @@ async def test_a_session_in_use_lives_on(make_worker: MakeWorker, clock: Clock) 
     """Looking it up again and again ends nothing."""
     worker = await make_worker()
     session = await a_live_session(worker.store)
-    with worker.live.watch(session.key) as event:
+    with ending(worker.live, session.key) as event:
         for _ in range(5):
             clock.advance(1000)
             session = await worker.store.touch(session)
@@ -164,7 +165,7 @@ async def test_a_missed_message_is_made_up_for(
     worker = await make_worker()
     session = await a_live_session(worker.store)
     operator = connect(redis_url)
-    with worker.live.watch(session.key) as event:
+    with ending(worker.live, session.key) as event:
         await asyncio.sleep(0.4)
         await operator.client.client_kill_filter(_type="pubsub")
         await make_store(operator, clock).end(session.key, EndReason.LOGOUT)
@@ -181,7 +182,7 @@ async def test_it_looks_now_and_then_by_itself(
     monkeypatch.setattr(live_module, "LOOK_EVERY", 5.0)
     worker = await make_worker()
     session = await a_live_session(worker.store)
-    with worker.live.watch(session.key) as event:
+    with ending(worker.live, session.key) as event:
         await asyncio.sleep(0.4)
         await worker.store._redis.client.delete(f"bff:{{{session.key}}}:session")
         await asyncio.sleep(0.4)
@@ -197,7 +198,7 @@ async def test_nobody_is_told_that_redis_is_away(
     worker = await make_worker()
     session = await a_live_session(worker.store)
     operator = connect(redis_url)
-    with worker.live.watch(session.key) as event:
+    with ending(worker.live, session.key) as event:
         await operator.client.client_pause(1500)
         clock.advance(6)
         await asyncio.sleep(1.6)
@@ -212,8 +213,8 @@ async def test_who_has_left_is_not_told(make_worker: MakeWorker) -> None:
     """A watcher that is gone leaves the others; the last one leaves nothing."""
     worker = await make_worker()
     session = await a_live_session(worker.store)
-    with worker.live.watch(session.key) as stays:
-        with worker.live.watch(session.key) as leaves:
+    with ending(worker.live, session.key) as stays:
+        with ending(worker.live, session.key) as leaves:
             pass
         await worker.store.end(session.key, EndReason.LOGOUT)
         await heard(stays)
@@ -237,7 +238,7 @@ class Watches:
     """Watches many sessions at once."""
 
     def __init__(self, live: LiveSessions, sessions: list[Session]) -> None:
-        self._watches = [live.watch(session.key) for session in sessions]
+        self._watches = [ending(live, session.key) for session in sessions]
 
     def __enter__(self) -> list[asyncio.Event]:
         return [watch.__enter__() for watch in self._watches]

@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from tests.support.store_worker import worker
+from tests.support.watching import ending
 
 
 def subscribers(redis_url: str) -> set[str]:
@@ -33,7 +34,7 @@ def test_a_loop_that_was_held_up_keeps_its_channel(
                 await at.listening()
                 (own,) = subscribers(redis_url) - others
                 session = await at.sign_in("held up")
-                with at.live.watch(session.key) as ended:
+                with ending(at.live, session.key) as ended:
                     for stand_still in (1.5, *[0.3] * 6):
                         time.sleep(stand_still)
                         await asyncio.sleep(0)
